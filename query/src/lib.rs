@@ -1,1 +1,40 @@
-//! query
+//! The one way from SQL to rows.
+//!
+//! Every protocol hands its statement to [`QueryService`], together with a [`RequestContext`]: who is asking, for
+//! which purpose, and until when. The words used throughout:
+//!
+//! - a *governed table* is a table as one principal sees it: rows of the permitted scopes, columns at their levels;
+//! - a *scope* is a predicate over the rows of a table, named by the contract and permitted by policy;
+//! - a *mark* is one boolean per row which says whether a value stands in a look-up into another table;
+//! - a *level* says how a cell is shown: clear, generalised, pseudonym or hidden;
+//! - the *barrier* is the plan node between the governed rows and whatever the statement does with them;
+//! - the *gate* decides which statements and which plan nodes may exist at all.
+//!
+//! No statement reaches a table except below a barrier: the [`verifier`] looks at the final physical plan and refuses it
+//! otherwise.
+
+pub mod answer;
+pub mod audit;
+pub mod barrier;
+pub mod catalog;
+pub mod error;
+pub mod flight;
+pub mod gate;
+pub mod governed;
+pub mod http;
+pub mod keys;
+pub mod masks;
+pub mod metrics;
+pub mod request;
+pub mod service;
+pub mod session;
+pub mod verifier;
+
+pub use answer::{Answer, AnswerStream};
+pub use audit::{Audit, AuditEvent, AuditedColumn, AuditedTable, Outcome, TracingAudit};
+pub use error::{ErrorCode, Position, QueryError, RefusedKind};
+pub use keys::{KeyError, PseudonymKeys};
+pub use masks::{MaskProblem, Masks};
+pub use metrics::QueryMetrics;
+pub use request::{ColumnLevel, Prepared, QueryConfig, RequestContext, VisibleColumn, VisibleTable};
+pub use service::QueryService;
