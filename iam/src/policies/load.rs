@@ -1,0 +1,249 @@
+//! Reading a policy folder: every problem at once, each with file and line.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::sync::Arc;
+
+use cedar_policy::{Policy, PolicyId, PolicySet, Schema, SchemaFragment, ValidationMode, Validator};
+use parking_lot::Mutex;
+
+use super::decision::TableDecision;
+use super::problem::{PolicyProblem, line_at};
+use super::references::{Named, named_columns};
+use super::resources::{Resource, ResourceTable};
+use super::vocabulary::{AttributeType, Vocabulary, user_attributes};
+use super::Policies;
+use crate::principal::CanonicalForm;
+use crate::purposes::Purposes;
+
+const PURPOSES: &str = "purposes.yaml";
+
+pub(super) fn load(folder: &Path, tables: &[ResourceTable]) -> Result<Policies, Vec<PolicyProblem>> {
+    let files = files(folder)?;
+    let mut problems = Vec::new();
+
+    let vocabulary = Vocabulary::new().map_err(|error| vec![PolicyProblem::new(folder, 1, error.to_string())])?;
+    let purposes = match files.get(&folder.join(PURPOSES)) {
+        Some(text) => kept(Purposes::parse(&folder.join(PURPOSES), text), &mut problems),
+        None => missing(folder, PURPOSES, &mut problems),
+    };
+    let mut schemas = files.iter().filter(|(file, _)| has_extension(file, "cedarschema"));
+    let schema = match (schemas.next(), schemas.next()) {
+        (Some((file, text)), None) => kept(parse_schema(file, text, &vocabulary, tables), &mut problems),
+        (Some(_), Some((second, _))) => {
+            problems.push(PolicyProblem::new(second, 1, "there is one schema too many"));
+            None
+        }
+        (None, _) => missing(folder, "*.cedarschema", &mut problems),
+    };
+    let sources = files.iter().filter(|(file, _)| has_extension(file, "cedar"));
+    let parsed: Vec<PolicyFile<'_>> =
+        sources.filter_map(|(file, text)| kept(PolicyFile::parse(file, text), &mut problems)).collect();
+    if let (Some(purposes), Some((schema, _))) = (&purposes, &schema) {
+        let named = Named::new(&vocabulary, purposes, tables);
+        let validator = Validator::new(schema.clone());
+        for file in &parsed {
+            problems.extend(file.problems(&validator, &named));
+        }
+    }
+    let policies = kept(with_ids(&parsed), &mut problems);
+
+    match (purposes, schema, policies) {
+        (Some(purposes), Some((schema, attributes)), Some(policies)) if problems.is_empty() => {
+            let named = named_columns(&policies, &vocabulary);
+            let resources: HashMap<String, Resource> =
+                tables.iter().map(|table| (table.name.clone(), Resource::new(table.clone(), &named))).collect();
+            Ok(Policies {
+                policies,
+                schema,
+                vocabulary,
+                attributes,
+                purposes,
+                tables: resources,
+                digest: digest(folder, &files, tables),
+                nothing: Arc::new(TableDecision::default()),
+                decisions: Mutex::new(HashMap::new()),
+            })
+        }
+        _ => {
+            problems.sort_by(|one, other| (&one.file, one.line).cmp(&(&other.file, other.line)));
+            problems.dedup();
+            Err(problems)
+        }
+    }
+}
+
+/// The text of the folder's files that belong to policies.
+fn files(folder: &Path) -> Result<BTreeMap<PathBuf, String>, Vec<PolicyProblem>> {
+    let unreadable = |path: &Path, error: std::io::Error| vec![PolicyProblem::new(path, 1, error.to_string())];
+    let mut files = BTreeMap::new();
+    for entry in fs::read_dir(folder).map_err(|error| unreadable(folder, error))? {
+        let path = entry.map_err(|error| unreadable(folder, error))?.path();
+        if ["cedar", "cedarschema", "yaml"].iter().any(|extension| has_extension(&path, extension)) {
+            let text = fs::read_to_string(&path).map_err(|error| unreadable(&path, error))?;
+            files.insert(path, text);
+        }
+    }
+    Ok(files)
+}
+
+fn has_extension(file: &Path, extension: &str) -> bool {
+    file.extension().is_some_and(|found| found == extension)
+}
+
+fn kept<T>(result: Result<T, Vec<PolicyProblem>>, problems: &mut Vec<PolicyProblem>) -> Option<T> {
+    result.map_err(|found| problems.extend(found)).ok()
+}
+
+fn missing<T>(folder: &Path, name: &str, problems: &mut Vec<PolicyProblem>) -> Option<T> {
+    problems.push(PolicyProblem::new(folder, 1, format!("there is no {name}")));
+    None
+}
+
+fn parse_schema(
+    file: &Path,
+    text: &str,
+    vocabulary: &Vocabulary,
+    tables: &[ResourceTable],
+) -> Result<(Schema, BTreeMap<String, AttributeType>), Vec<PolicyProblem>> {
+    let (fragment, warnings) = SchemaFragment::from_cedarschema_str(text)
+        .map_err(|error| vec![PolicyProblem::from_cedar(file, text, &error, 0)])?;
+    let mut problems: Vec<_> = warnings.map(|warning| PolicyProblem::from_cedar(file, text, &warning, 0)).collect();
+    let form = fragment.clone().to_json_value();
+    let schema =
+        Schema::from_schema_fragments([fragment]).map_err(|error| vec![PolicyProblem::from_cedar(file, text, &error, 0)])?;
+    problems.extend(vocabulary.missing_from(&schema).into_iter().map(|what| PolicyProblem::new(file, 1, what)));
+
+    let line = 1 + text.lines().position(|line| line.trim_start().starts_with("entity User")).unwrap_or(0);
+    let attributes = match form {
+        Ok(form) => user_attributes(&form),
+        Err(error) => Err(vec![error.to_string()]),
+    };
+    let attributes = match attributes {
+        Ok(attributes) => attributes,
+        Err(found) => {
+            problems.extend(found.into_iter().map(|what| PolicyProblem::new(file, line, what)));
+            return Err(problems);
+        }
+    };
+    for table in tables {
+        for (scope, needed) in &table.scope_attributes {
+            for name in needed.iter().filter(|name| !attributes.contains_key(*name)) {
+                let message =
+                    format!("User has no attribute `{name}`, which scope `{scope}` of {} needs", table.name);
+                problems.push(PolicyProblem::new(file, line, message));
+            }
+        }
+    }
+    if problems.is_empty() { Ok((schema, attributes)) } else { Err(problems) }
+}
+
+/// A file of policies.
+struct PolicyFile<'a> {
+    file: &'a Path,
+    text: &'a str,
+    set: PolicySet,
+    /// In the order of the file, with the offsets where they begin.
+    policies: Vec<(usize, Policy)>,
+}
+
+impl<'a> PolicyFile<'a> {
+    fn parse(file: &'a Path, text: &'a str) -> Result<Self, Vec<PolicyProblem>> {
+        let set = PolicySet::from_str(text).map_err(|errors| {
+            errors.iter().map(|error| PolicyProblem::from_cedar(file, text, error, 0)).collect::<Vec<_>>()
+        })?;
+        if let Some(template) = set.templates().next() {
+            let offset = text.find(&template.to_cedar()).unwrap_or(0);
+            return Err(vec![PolicyProblem::new(file, line_at(text, offset), "templates are not supported")]);
+        }
+        let mut policies: Vec<(usize, Policy)> = set
+            .policies()
+            .map(|policy| {
+                let offset = policy.to_cedar().and_then(|own| text.find(&own)).unwrap_or(0);
+                (offset, policy.clone())
+            })
+            .collect();
+        policies.sort_by_key(|(offset, _)| *offset);
+        Ok(Self {
+            file,
+            text,
+            set,
+            policies,
+        })
+    }
+
+    fn offset_of(&self, id: &PolicyId) -> usize {
+        self.policies.iter().find(|(_, policy)| policy.id() == id).map_or(0, |(offset, _)| *offset)
+    }
+
+    fn problems(&self, validator: &Validator, named: &Named<'_>) -> Vec<PolicyProblem> {
+        let validation = validator.validate(&self.set, ValidationMode::Strict);
+        let mut problems = Vec::new();
+        for error in validation.validation_errors() {
+            let offset = self.offset_of(error.policy_id());
+            problems.push(PolicyProblem::from_cedar(self.file, self.text, error, offset));
+        }
+        // A policy that can never apply is a mistake, most of all a `forbid`.
+        for warning in validation.validation_warnings() {
+            let offset = self.offset_of(warning.policy_id());
+            problems.push(PolicyProblem::from_cedar(self.file, self.text, warning, offset));
+        }
+        for (offset, policy) in &self.policies {
+            for name in named.dangling(policy) {
+                let within = self.text.get(*offset..).and_then(|rest| rest.find(&name.text)).unwrap_or(0);
+                problems.push(PolicyProblem::new(self.file, line_at(self.text, offset + within), name.message));
+            }
+        }
+        problems
+    }
+}
+
+/// All policies under the names they give themselves.
+fn with_ids(files: &[PolicyFile<'_>]) -> Result<Vec<Policy>, Vec<PolicyProblem>> {
+    let mut problems = Vec::new();
+    let mut policies: BTreeMap<String, Policy> = BTreeMap::new();
+    for file in files {
+        for (offset, policy) in &file.policies {
+            let problem = |message: String| PolicyProblem::new(file.file, line_at(file.text, *offset), message);
+            match policy.annotation("id").filter(|id| !id.is_empty()) {
+                None => problems.push(problem("the policy has no @id".into())),
+                Some(id) => {
+                    let named = policy.new_id(PolicyId::new(id));
+                    if policies.insert(id.to_owned(), named).is_some() {
+                        problems.push(problem(format!("there is another policy `{id}`")));
+                    }
+                }
+            }
+        }
+    }
+    if problems.is_empty() { Ok(policies.into_values().collect()) } else { Err(problems) }
+}
+
+fn digest(folder: &Path, files: &BTreeMap<PathBuf, String>, tables: &[ResourceTable]) -> String {
+    let mut form = CanonicalForm::new("lakeward policies 1");
+    form.count(files.len());
+    for (file, text) in files {
+        form.text(&file.strip_prefix(folder).unwrap_or(file).to_string_lossy());
+        form.text(text);
+    }
+    let tables: BTreeMap<&str, &ResourceTable> = tables.iter().map(|table| (table.name.as_str(), table)).collect();
+    form.count(tables.len());
+    for (name, table) in tables {
+        form.text(name);
+        form.items(&table.parents);
+        form.count(table.columns.len());
+        for (column, tags) in &table.columns {
+            form.text(column);
+            form.items(tags);
+        }
+        form.items(&table.scopes);
+        form.count(table.scope_attributes.len());
+        for (scope, attributes) in &table.scope_attributes {
+            form.text(scope);
+            form.items(attributes);
+        }
+    }
+    form.digest()
+}

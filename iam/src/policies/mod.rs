@@ -1,0 +1,112 @@
+//! Policies: what a principal may see. Cedar says who; contracts say what there is.
+//!
+//! A decision is made per table: for each row scope whether the principal reads it, and for each distinct set of
+//! tags the level at which it shows. Default deny; `forbid` wins; a policy that fails to evaluate denies.
+
+mod decision;
+mod evaluate;
+mod load;
+mod problem;
+mod references;
+mod resources;
+mod vocabulary;
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
+use std::sync::Arc;
+
+use cedar_policy::{Policy, Schema};
+use parking_lot::Mutex;
+
+pub use decision::{Level, ScopeDecision, TableDecision};
+pub use problem::PolicyProblem;
+pub use resources::{ALL_ROWS, ResourceTable, UNCLASSIFIED};
+pub use vocabulary::AttributeType;
+
+use crate::claims::{Attribute, Claims};
+use crate::error::IamError;
+use crate::principal::Principal;
+use crate::purposes::Purposes;
+use evaluate::Evaluation;
+use resources::Resource;
+use vocabulary::Vocabulary;
+
+/// Decisions are forgotten when there are more than this many.
+const KEPT_DECISIONS: usize = 10_000;
+
+/// The policies of a folder, checked against the tables there are.
+pub struct Policies {
+    policies: Vec<Policy>,
+    schema: Schema,
+    vocabulary: Vocabulary,
+    attributes: BTreeMap<String, AttributeType>,
+    purposes: Purposes,
+    tables: HashMap<String, Resource>,
+    digest: String,
+    nothing: Arc<TableDecision>,
+    decisions: Mutex<HashMap<(String, String), Arc<TableDecision>>>,
+}
+
+impl Policies {
+    /// Loads `*.cedarschema`, `*.cedar` and `purposes.yaml` from a folder; every problem at once.
+    pub fn load(folder: &Path, tables: &[ResourceTable]) -> Result<Self, Vec<PolicyProblem>> {
+        load::load(folder, tables)
+    }
+
+    /// Who asks, for the stated purpose or the only one that the claims' roles have.
+    pub fn principal(&self, claims: &Claims, purpose: Option<&str>) -> Result<Principal, IamError> {
+        let (purpose, roles) = self.purposes.activate(claims, purpose)?;
+        let attributes = claims
+            .attributes
+            .iter()
+            .filter(|(name, value)| match (self.attributes.get(*name), value) {
+                (Some(AttributeType::Text), Attribute::Text(text)) => !text.is_empty(),
+                (Some(AttributeType::List), Attribute::List(items)) => {
+                    !items.is_empty() && items.iter().all(|item| !item.is_empty())
+                }
+                _ => false,
+            })
+            .map(|(name, value)| (name.clone(), value.clone()))
+            .collect();
+        Ok(Principal::new(claims.sub.clone(), claims.issuer.clone(), purpose, roles, attributes))
+    }
+
+    /// What the principal may see of a table (`schema.table`). A table that there is not, and one that the
+    /// principal may not see, give the same: nothing.
+    pub fn decide(&self, principal: &Principal, table: &str) -> Arc<TableDecision> {
+        let Some(resource) = self.tables.get(table) else {
+            return Arc::clone(&self.nothing);
+        };
+        let key = (principal.digest.clone(), table.to_owned());
+        if let Some(decision) = self.decisions.lock().get(&key) {
+            return Arc::clone(decision);
+        }
+        let decision = Arc::new(Evaluation::new(self, principal, resource).decide());
+        let mut decisions = self.decisions.lock();
+        if decisions.len() >= KEPT_DECISIONS {
+            decisions.clear();
+        }
+        decisions.insert(key, Arc::clone(&decision));
+        decision
+    }
+
+    /// SHA-256 over the policy folder's files and the tables they speak of, in hexadecimal.
+    pub fn digest(&self) -> &str {
+        &self.digest
+    }
+
+    /// The attributes a person may have, as the schema's `User` declares them.
+    pub fn attributes(&self) -> &BTreeMap<String, AttributeType> {
+        &self.attributes
+    }
+}
+
+impl std::fmt::Debug for Policies {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Policies")
+            .field("policies", &self.policies.len())
+            .field("tables", &self.tables.len())
+            .field("digest", &self.digest)
+            .finish_non_exhaustive()
+    }
+}
