@@ -1,0 +1,281 @@
+//! The curated SELECTs of one topic, run over decoded events.
+//!
+//! Each SELECT is planned once: `_lw_row`, the contract's columns cast to the contract's types, and one boolean for each
+//! quality rule over those columns. Only the physical plan is made for each batch. An event for which a SELECT fails, a
+//! required column is NULL or a quality rule is not TRUE gives no row in any table, but a dead letter. SELECTs look at one
+//! event at a time: a batch may be cut anywhere.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow::array::{Array, AsArray, BooleanArray, RecordBatch};
+use arrow::compute::filter_record_batch;
+use arrow::datatypes::{DataType, Int64Type, SchemaRef};
+use datafusion::common::Column;
+use datafusion::execution::{SessionState, SessionStateBuilder};
+use datafusion::datasource::MemTable;
+use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, cast, col};
+use datafusion::physical_plan::collect;
+use datafusion::prelude::{SQLOptions, SessionConfig, SessionContext};
+
+use crate::decoder::Fault;
+use crate::error::IngestError;
+use crate::event::{EventTable, ROW};
+use crate::fhir;
+
+/// A curated table, as far as its rows are concerned.
+#[derive(Debug, Clone)]
+pub(crate) struct Selection {
+    /// As in `curated.patients`.
+    pub(crate) table: String,
+    /// The SELECT for this topic.
+    pub(crate) sql: String,
+    /// The contract's columns.
+    pub(crate) schema: SchemaRef,
+    /// Names of columns that may not be NULL.
+    pub(crate) required: Vec<String>,
+    /// Name and predicate of each rule.
+    pub(crate) quality: Vec<(String, String)>,
+    /// SQL over `event` for the source's own version of a thing.
+    pub(crate) version: Option<String>,
+}
+
+/// The rows that one batch of events gives one table.
+#[derive(Debug)]
+pub(crate) struct CuratedRows {
+    /// `_lw_row`, then the contract's columns.
+    pub(crate) batches: Vec<RecordBatch>,
+    /// The source's version by event number, where the contract has one.
+    pub(crate) versions: Option<BTreeMap<usize, i64>>,
+}
+
+/// All SELECTs of one topic.
+pub(crate) struct Curation {
+    state: SessionState,
+    events: Arc<EventTable>,
+    plans: Vec<Plan>,
+}
+
+struct Plan {
+    table: String,
+    columns: usize,
+    select: LogicalPlan,
+    required: Vec<(usize, String)>,
+    quality: Vec<String>,
+    version: Option<LogicalPlan>,
+}
+
+impl Curation {
+    pub(crate) async fn plan(
+        events: Arc<EventTable>,
+        reference: &BTreeMap<String, RecordBatch>,
+        selections: &[Selection],
+    ) -> Result<Self, IngestError> {
+        // A batch is small and the two cores have other topics to do: one partition, no exchange.
+        let config = SessionConfig::new().with_target_partitions(1).with_batch_size(16_384).with_information_schema(false);
+        let state = SessionStateBuilder::new().with_config(config).with_default_features().build();
+        let context = SessionContext::new_with_state(state);
+        context.register_table("event", Arc::clone(&events) as _).map_err(|e| IngestError::plan("event", e))?;
+        for (name, rows) in reference {
+            let table = MemTable::try_new(rows.schema(), vec![vec![rows.clone()]]).map_err(|e| IngestError::plan(name, e))?;
+            context.register_table(name.as_str(), Arc::new(table)).map_err(|e| IngestError::plan(name, e))?;
+        }
+        for function in fhir::functions() {
+            context.register_udf(function.as_ref().clone());
+        }
+        let mut plans = Vec::with_capacity(selections.len());
+        for selection in selections {
+            plans.push(plan(&context, selection).await?);
+        }
+        Ok(Curation { state: context.state(), events, plans })
+    }
+
+    /// Runs every SELECT over `events`; rows come in the order of the selections. Faults of all of them are added to
+    /// `faults`, and no event in `faults` keeps a row anywhere.
+    pub(crate) async fn run(
+        &self,
+        events: &[RecordBatch],
+        faults: &mut BTreeMap<usize, String>,
+    ) -> Result<Vec<CuratedRows>, IngestError> {
+        let mut tables = Vec::with_capacity(self.plans.len());
+        for plan in &self.plans {
+            let mut found = Vec::new();
+            let batches = self.isolate(&plan.select, events, &plan.table, &mut found).await;
+            let versions = match &plan.version {
+                None => None,
+                Some(version) => Some(self.isolate(version, events, &plan.table, &mut found).await),
+            };
+            for batch in &batches {
+                check(plan, batch, &mut found);
+            }
+            for fault in found {
+                faults.entry(fault.row).or_insert(fault.reason);
+            }
+            tables.push((plan, batches, versions));
+        }
+        self.events.put(Vec::new());
+        tables
+            .into_iter()
+            .map(|(plan, batches, versions)| {
+                let batches = batches.into_iter().map(|batch| keep(plan, batch, faults)).collect::<Result<_, _>>()?;
+                Ok(CuratedRows { batches, versions: versions.map(|batches| by_row(&batches)) })
+            })
+            .collect()
+    }
+
+    /// Runs a plan; when it fails, halves the events until those for which it fails stand alone.
+    async fn isolate(&self, plan: &LogicalPlan, events: &[RecordBatch], table: &str, faults: &mut Vec<Fault>) -> Vec<RecordBatch> {
+        let mut results = Vec::new();
+        let mut due = vec![events.to_vec()];
+        while let Some(part) = due.pop() {
+            let rows: usize = part.iter().map(RecordBatch::num_rows).sum();
+            if rows == 0 {
+                continue;
+            }
+            match self.select(plan, part.clone()).await {
+                Ok(batches) => results.extend(batches),
+                // The error's text may quote a value, so it goes nowhere.
+                Err(_) if rows == 1 => {
+                    let numbers = part.iter().filter(|batch| batch.num_rows() == 1);
+                    faults.extend(numbers.map(|batch| Fault { row: row_number(batch, 0), reason: format!("select:{table}") }));
+                }
+                Err(_) => {
+                    let (left, right) = halves(part, rows / 2);
+                    due.push(right);
+                    due.push(left);
+                }
+            }
+        }
+        results
+    }
+
+    async fn select(&self, plan: &LogicalPlan, events: Vec<RecordBatch>) -> datafusion::error::Result<Vec<RecordBatch>> {
+        self.events.put(events);
+        let physical = self.state.query_planner().create_physical_plan(plan, &self.state).await?;
+        collect(physical, self.state.task_ctx()).await
+    }
+}
+
+async fn plan(context: &SessionContext, selection: &Selection) -> Result<Plan, IngestError> {
+    let table = selection.table.as_str();
+    let failed = |error| IngestError::plan(table, error);
+    let only_select = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
+    let frame = context.sql_with_options(&selection.sql, only_select).await.map_err(failed)?;
+    let (_, select) = frame.into_parts();
+
+    let mut columns = vec![column(&select, ROW, &DataType::Int64, table)?];
+    for field in selection.schema.fields() {
+        columns.push(column(&select, field.name(), field.data_type(), table)?);
+    }
+    let produced = select.schema().fields().len();
+    if produced != columns.len() {
+        let message = format!("the SELECT gives {produced} columns, the contract has {} (and _lw_row)", columns.len() - 1);
+        return Err(IngestError::Curation { table: table.to_owned(), message });
+    }
+    let typed = LogicalPlanBuilder::from(select).project(columns).and_then(LogicalPlanBuilder::build).map_err(failed)?;
+
+    let mut checked: Vec<Expr> = typed.schema().columns().into_iter().map(Expr::Column).collect();
+    let rules = SessionContext::new_with_state(context.state());
+    for (number, (_, predicate)) in selection.quality.iter().enumerate() {
+        let rule = rules.state().create_logical_expr(predicate, typed.schema()).map_err(failed)?;
+        checked.push(rule.is_true().alias(format!("_lw_quality_{number}")));
+    }
+    let checked = LogicalPlanBuilder::from(typed).project(checked).and_then(LogicalPlanBuilder::build).map_err(failed)?;
+
+    let version = match &selection.version {
+        None => None,
+        Some(version) => {
+            let sql = format!("SELECT {ROW}, CAST(({version}) AS BIGINT) AS version FROM event");
+            let (state, plan) = context.sql_with_options(&sql, only_select).await.map_err(failed)?.into_parts();
+            Some(state.optimize(&plan).map_err(failed)?)
+        }
+    };
+    let required = selection.required.iter().map(|name| {
+        let index = selection.schema.index_of(name).map_err(IngestError::from)?;
+        Ok((index + 1, format!("required:{name}")))
+    });
+    Ok(Plan {
+        table: table.to_owned(),
+        columns: selection.schema.fields().len() + 1,
+        select: context.state().optimize(&checked).map_err(failed)?,
+        required: required.collect::<Result<_, IngestError>>()?,
+        quality: selection.quality.iter().map(|(name, _)| format!("quality:{name}")).collect(),
+        version,
+    })
+}
+
+/// A column of the SELECT, cast where its type is not the declared one.
+fn column(select: &LogicalPlan, name: &str, declared: &DataType, table: &str) -> Result<Expr, IngestError> {
+    let schema = select.schema();
+    let found = schema.iter().find(|(_, field)| field.name() == name).map(|(qualifier, field)| Column::from((qualifier, field)));
+    let Some(found) = found else {
+        let message = format!("the SELECT does not give the column {name}");
+        return Err(IngestError::Curation { table: table.to_owned(), message });
+    };
+    let found = Expr::Column(found);
+    let given = found.get_type(schema.as_ref()).map_err(|e| IngestError::plan(table, e))?;
+    Ok(if &given == declared { found.alias(name) } else { cast(found, declared.clone()).alias(name) })
+}
+
+fn row_number(batch: &RecordBatch, position: usize) -> usize {
+    batch.column(0).as_primitive::<Int64Type>().value(position) as usize
+}
+
+/// Adds a fault for each row that breaks the contract.
+fn check(plan: &Plan, batch: &RecordBatch, faults: &mut Vec<Fault>) {
+    for (index, reason) in &plan.required {
+        let column = batch.column(*index);
+        if column.null_count() > 0 {
+            let nulls = (0..batch.num_rows()).filter(|position| column.is_null(*position));
+            faults.extend(nulls.map(|position| Fault { row: row_number(batch, position), reason: reason.clone() }));
+        }
+    }
+    for (rule, reason) in plan.quality.iter().enumerate() {
+        let kept = batch.column(plan.columns + rule).as_boolean();
+        if kept.false_count() > 0 {
+            let broken = (0..batch.num_rows()).filter(|position| !kept.value(*position));
+            faults.extend(broken.map(|position| Fault { row: row_number(batch, position), reason: reason.clone() }));
+        }
+    }
+}
+
+/// `_lw_row` and the contract's columns of the events without a fault.
+fn keep(plan: &Plan, batch: RecordBatch, faults: &BTreeMap<usize, String>) -> Result<RecordBatch, IngestError> {
+    let columns: Vec<usize> = (0..plan.columns).collect();
+    let batch = batch.project(&columns)?;
+    if faults.is_empty() {
+        return Ok(batch);
+    }
+    let rows = batch.column(0).as_primitive::<Int64Type>();
+    let kept: BooleanArray = rows.values().iter().map(|row| Some(!faults.contains_key(&(*row as usize)))).collect();
+    Ok(filter_record_batch(&batch, &kept)?)
+}
+
+fn by_row(batches: &[RecordBatch]) -> BTreeMap<usize, i64> {
+    let mut versions = BTreeMap::new();
+    for batch in batches {
+        let known = batch.column(1).as_primitive::<Int64Type>();
+        for position in 0..batch.num_rows() {
+            if !known.is_null(position) {
+                versions.insert(row_number(batch, position), known.value(position));
+            }
+        }
+    }
+    versions
+}
+
+fn halves(part: Vec<RecordBatch>, middle: usize) -> (Vec<RecordBatch>, Vec<RecordBatch>) {
+    let (mut left, mut right, mut before) = (Vec::new(), Vec::new(), 0);
+    for batch in part {
+        let rows = batch.num_rows();
+        let cut = middle.saturating_sub(before).min(rows);
+        if cut > 0 {
+            left.push(batch.slice(0, cut));
+        }
+        if cut < rows {
+            right.push(batch.slice(cut, rows - cut));
+        }
+        before += rows;
+    }
+    (left, right)
+}

@@ -1,0 +1,98 @@
+//! `event`: what a curated SELECT reads from. One row per decoded event: the declared fields as the struct `payload`,
+//! the transport columns, and the event's number `_lw_row`.
+
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray, BinaryArray, Int64Array, RecordBatch, StringArray, UInt64Array};
+use arrow::compute::take;
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use async_trait::async_trait;
+use datafusion::catalog::Session;
+use datafusion::catalog::memory::MemorySourceConfig;
+use datafusion::datasource::{TableProvider, TableType};
+use datafusion::error::Result;
+use datafusion::logical_expr::Expr;
+use datafusion::physical_plan::ExecutionPlan;
+use parking_lot::RwLock;
+
+use crate::decoder::DecodedChunk;
+use crate::error::IngestError;
+
+/// The number of an event in its batch; every curated SELECT puts it out first.
+pub(crate) const ROW: &str = "_lw_row";
+
+/// The transport columns that a SELECT may use, as they are named in raw tables.
+const TRANSPORT: [&str; 7] = ["source", "topic", "partition", "offset", "timestamp", "ingested_at", "key"];
+
+/// The table `event`: its rows are put in anew for each batch, so that plans stay.
+#[derive(Debug)]
+pub(crate) struct EventTable {
+    schema: SchemaRef,
+    rows: RwLock<Vec<RecordBatch>>,
+}
+
+impl EventTable {
+    pub(crate) fn new(raw: &Schema, payload: DataType) -> Result<Self, IngestError> {
+        let mut fields = vec![Field::new(ROW, DataType::Int64, false)];
+        for name in TRANSPORT {
+            let field = raw.field_with_name(name)?;
+            let data_type = if name == "key" { DataType::Utf8 } else { field.data_type().clone() };
+            fields.push(Field::new(name, data_type, true));
+        }
+        fields.push(Field::new("payload", payload, true));
+        Ok(EventTable { schema: Arc::new(Schema::new(fields)), rows: RwLock::default() })
+    }
+
+    pub(crate) fn put(&self, rows: Vec<RecordBatch>) {
+        *self.rows.write() = rows;
+    }
+
+    /// The events of one decoded chunk; `raw` is the batch that was decoded.
+    pub(crate) fn batch(&self, raw: &RecordBatch, chunk: DecodedChunk) -> Result<RecordBatch, IngestError> {
+        let whole = chunk.rows.len() == raw.num_rows();
+        let numbers: Int64Array = chunk.rows.iter().map(|row| *row as i64).collect();
+        let indices = UInt64Array::from_iter_values(chunk.rows.iter().map(|row| *row as u64));
+        let mut columns: Vec<ArrayRef> = vec![Arc::new(numbers)];
+        for name in TRANSPORT {
+            let column = raw.column(raw.schema_ref().index_of(name)?);
+            let column = if whole { Arc::clone(column) } else { take(column, &indices, None)? };
+            columns.push(if name == "key" { text(&column) } else { column });
+        }
+        columns.push(Arc::new(chunk.payload));
+        Ok(RecordBatch::try_new(Arc::clone(&self.schema), columns)?)
+    }
+}
+
+/// A key as text; NULL where it is not UTF-8.
+pub(crate) fn text(keys: &ArrayRef) -> ArrayRef {
+    match keys.as_binary_opt::<i32>() {
+        None => Arc::clone(keys),
+        Some(keys) => Arc::new(utf8(keys)),
+    }
+}
+
+fn utf8(keys: &BinaryArray) -> StringArray {
+    keys.iter().map(|key| key.and_then(|key| std::str::from_utf8(key).ok())).collect()
+}
+
+#[async_trait]
+impl TableProvider for EventTable {
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.schema)
+    }
+
+    fn table_type(&self) -> TableType {
+        TableType::Temporary
+    }
+
+    async fn scan(
+        &self,
+        _: &dyn Session,
+        projection: Option<&Vec<usize>>,
+        _: &[Expr],
+        _: Option<usize>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let rows = self.rows.read().clone();
+        Ok(MemorySourceConfig::try_new_exec(&[rows], Arc::clone(&self.schema), projection.cloned())?)
+    }
+}

@@ -1,0 +1,133 @@
+//! Where and how a payload does not fit the fields its contract declares: the reason text of a dead letter.
+//!
+//! Run for the few records that the decoder refuses, so it may build a document tree. A reason names the path by the
+//! contract's own field names and the shape that was met. It never holds anything of the payload.
+
+use std::fmt::Write;
+
+use arrow::datatypes::{DataType, Fields};
+use serde_json::Value;
+
+use crate::json::Shape;
+
+/// The first place where `payload` does not fit `fields`, as `json.type: $.a[2].b is a string, expected an object`;
+/// `None` where nothing misfits. The payload has passed [`crate::json::check_object`], so its depth is bounded.
+pub(crate) fn misfit(payload: &[u8], fields: &Fields) -> Option<String> {
+    let value: Value = serde_json::from_slice(payload).ok()?;
+    let mut path = String::from("$");
+    object(&value, fields, &mut path)
+}
+
+/// Whether a type of this name anywhere in `fields` makes [`misfit`] necessary for records that decode: the decoder
+/// silently cuts the fraction off a number that is declared as an integer.
+pub(crate) fn has_integers(fields: &Fields) -> bool {
+    fields.iter().any(|field| contains_integer(field.data_type()))
+}
+
+fn contains_integer(data_type: &DataType) -> bool {
+    match data_type {
+        DataType::Struct(fields) => has_integers(fields),
+        DataType::List(item) => contains_integer(item.data_type()),
+        other => other.is_integer(),
+    }
+}
+
+fn object(value: &Value, fields: &Fields, path: &mut String) -> Option<String> {
+    let Value::Object(members) = value else { return Some(reason(value, "an object", path)) };
+    fields.iter().find_map(|field| {
+        let member = members.get(field.name())?;
+        let length = path.len();
+        path.push('.');
+        path.push_str(field.name());
+        let found = member_misfit(member, field.data_type(), path);
+        path.truncate(length);
+        found
+    })
+}
+
+fn member_misfit(value: &Value, declared: &DataType, path: &mut String) -> Option<String> {
+    if value.is_null() {
+        return None;
+    }
+    match declared {
+        DataType::Struct(fields) => object(value, fields, path),
+        DataType::List(item) => {
+            let Value::Array(items) = value else { return Some(reason(value, "an array", path)) };
+            items.iter().enumerate().find_map(|(index, value)| {
+                let length = path.len();
+                // Writing to a String cannot fail.
+                let _ = write!(path, "[{index}]");
+                let found = member_misfit(value, item.data_type(), path);
+                path.truncate(length);
+                found
+            })
+        }
+        DataType::Utf8 => (!value.is_string()).then(|| reason(value, "a string", path)),
+        DataType::Boolean => (!value.is_boolean()).then(|| reason(value, "a boolean", path)),
+        DataType::Date32 => text(value, "a date", path, |t| t.parse::<chrono::NaiveDate>().is_ok()),
+        DataType::Timestamp(_, _) => {
+            text(value, "a timestamp", path, |t| chrono::DateTime::parse_from_rfc3339(t).is_ok())
+        }
+        DataType::Binary => text(value, "hexadecimal text", path, |t| t.bytes().all(|b| b.is_ascii_hexdigit())),
+        other if other.is_integer() => match value {
+            Value::Number(number) if number.is_i64() => None,
+            Value::String(digits) if digits.parse::<i64>().is_ok() => None,
+            _ => Some(reason(value, "an integer of 64 bits", path)),
+        },
+        other if other.is_numeric() => match value {
+            Value::Number(_) => None,
+            Value::String(digits) if digits.parse::<f64>().is_ok() => None,
+            _ => Some(reason(value, "a number", path)),
+        },
+        _ => None,
+    }
+}
+
+fn text(value: &Value, expected: &str, path: &str, fits: impl Fn(&str) -> bool) -> Option<String> {
+    match value.as_str() {
+        Some(text) if fits(text) => None,
+        _ => Some(reason(value, expected, path)),
+    }
+}
+
+fn reason(value: &Value, expected: &str, path: &str) -> String {
+    let shape = match value {
+        Value::Null => Shape::Null,
+        Value::Bool(_) => Shape::Boolean,
+        Value::Number(number) if number.is_f64() => Shape::Number,
+        Value::Number(_) => Shape::Integer,
+        Value::String(_) => Shape::Text,
+        Value::Array(_) => Shape::Array,
+        Value::Object(_) => Shape::Object,
+    };
+    format!("json.type: {path} is {shape}, expected {expected}")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow::datatypes::Field;
+
+    use super::*;
+
+    #[test]
+    fn the_reason_names_path_and_shape_and_no_value() {
+        let item = Field::new("item", DataType::Struct(Fields::from(vec![Field::new("n", DataType::Int64, true)])), true);
+        let fields = Fields::from(vec![
+            Field::new("id", DataType::Utf8, true),
+            Field::new("list", DataType::List(Arc::new(item)), true),
+            Field::new("day", DataType::Date32, true),
+        ]);
+        for (payload, expected) in [
+            (r#"{"id":"secret","list":[{"n":1},{"n":2.5}]}"#, Some("json.type: $.list[1].n is a number, expected an integer of 64 bits")),
+            (r#"{"id":{"secret":1}}"#, Some("json.type: $.id is an object, expected a string")),
+            (r#"{"list":"secret"}"#, Some("json.type: $.list is a string, expected an array")),
+            (r#"{"day":"secret"}"#, Some("json.type: $.day is a string, expected a date")),
+            (r#"{"id":null,"undeclared":[[[]]]}"#, None),
+        ] {
+            assert_eq!(misfit(payload.as_bytes(), &fields).as_deref(), expected, "{payload}");
+        }
+        assert!(has_integers(&fields));
+    }
+}

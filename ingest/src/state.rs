@@ -1,0 +1,116 @@
+//! Whether ingest runs, and what it waits for if it does not: in words that tell an operator what to do.
+
+use std::collections::BTreeMap;
+
+use parking_lot::Mutex;
+use tokio::sync::watch;
+
+/// What ingest is doing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum IngestState {
+    /// Not yet in its consumer group.
+    Starting,
+    /// Events are taken as they come.
+    Running,
+    /// Something refuses or is away; ingest tries again by itself.
+    Waiting {
+        /// `kafka` or `storage`.
+        part: &'static str,
+        /// What is the matter and what would help.
+        why: String,
+    },
+}
+
+/// The current troubles, each under a key so that it can be taken back when it is over.
+#[derive(Debug)]
+pub(crate) struct StateBoard {
+    troubles: Mutex<Troubles>,
+    state: watch::Sender<IngestState>,
+}
+
+#[derive(Debug, Default)]
+struct Troubles {
+    joined: bool,
+    by_key: BTreeMap<(&'static str, String), String>,
+}
+
+pub(crate) const KAFKA: &str = "kafka";
+pub(crate) const STORAGE: &str = "storage";
+
+impl StateBoard {
+    pub(crate) fn new() -> Self {
+        StateBoard { troubles: Mutex::default(), state: watch::Sender::new(IngestState::Starting) }
+    }
+
+    pub(crate) fn watch(&self) -> watch::Receiver<IngestState> {
+        self.state.subscribe()
+    }
+
+    /// The group has been joined (or left, before a new attempt).
+    pub(crate) fn joined(&self, joined: bool) {
+        self.change(|troubles| troubles.joined = joined);
+    }
+
+    pub(crate) fn raise(&self, part: &'static str, key: &str, why: String) {
+        let mut new = false;
+        self.change(|troubles| {
+            new = troubles.by_key.insert((part, key.to_owned()), why.clone()).as_ref() != Some(&why);
+        });
+        if new {
+            tracing::warn!(part, why, "ingest waits");
+        }
+    }
+
+    pub(crate) fn clear(&self, part: &'static str, key: &str) {
+        // The poll thread calls this often, and mostly there is nothing to clear.
+        if self.troubles.lock().by_key.is_empty() {
+            return;
+        }
+        let mut cleared = false;
+        self.change(|troubles| cleared = troubles.by_key.remove(&(part, key.to_owned())).is_some());
+        if cleared {
+            tracing::info!(part, key, "ingest goes on");
+        }
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Troubles)) {
+        let mut troubles = self.troubles.lock();
+        change(&mut troubles);
+        let state = match troubles.by_key.first_key_value() {
+            Some((&(part, _), _)) => {
+                let of_part = troubles.by_key.iter().filter(|((p, _), _)| *p == part);
+                let why: Vec<&str> = of_part.map(|(_, why)| why.as_str()).collect();
+                IngestState::Waiting { part, why: why.join("; ") }
+            }
+            None if troubles.joined => IngestState::Running,
+            None => IngestState::Starting,
+        };
+        self.state.send_if_modified(|current| {
+            let changed = *current != state;
+            *current = state;
+            changed
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_trouble_is_told_until_it_is_over() {
+        let board = StateBoard::new();
+        let state = board.watch();
+        assert_eq!(*state.borrow(), IngestState::Starting);
+        board.raise(STORAGE, "raw.a", "storage is away".to_owned());
+        board.joined(true);
+        assert_eq!(*state.borrow(), IngestState::Waiting { part: STORAGE, why: "storage is away".to_owned() });
+        board.raise(KAFKA, "group", "no group".to_owned());
+        board.raise(KAFKA, "topic a", "no topic".to_owned());
+        assert_eq!(*state.borrow(), IngestState::Waiting { part: KAFKA, why: "no group; no topic".to_owned() });
+        board.clear(KAFKA, "group");
+        board.clear(KAFKA, "topic a");
+        board.clear(STORAGE, "raw.a");
+        assert_eq!(*state.borrow(), IngestState::Running);
+    }
+}
