@@ -20,6 +20,7 @@ pub mod catalog;
 pub mod error;
 pub mod flight;
 pub mod gate;
+pub mod gateway;
 pub mod governed;
 pub mod http;
 pub mod keys;
