@@ -1,0 +1,52 @@
+-- Visits.
+WITH coding AS (
+  SELECT _lw_row, unnest(concept['coding']) AS coding
+  FROM (SELECT _lw_row, unnest(payload['type']) AS concept FROM event)
+  UNION ALL
+  SELECT _lw_row, unnest(concept['coding']) AS coding
+  FROM (SELECT _lw_row, unnest(payload['reasonCode']) AS concept FROM event)
+  UNION ALL
+  SELECT _lw_row, unnest(payload['serviceType']['coding']) AS coding FROM event
+),
+-- Listed, or nobody can tell: no code, or a system that the list does not know.
+-- Of ICD-10 the list holds categories as well: F32 stands for F32.0, F32.1 …
+special AS (
+  SELECT DISTINCT c._lw_row
+  FROM coding c
+  LEFT JOIN known_systems k ON k.system = c.coding['system']
+  LEFT JOIN special_codes exact ON exact.system = k.canonical AND exact.code = c.coding['code']
+  LEFT JOIN special_codes category
+    ON category.system = k.canonical AND category.code = left(c.coding['code'], 3) AND k.matching = 'category'
+  WHERE k.system IS NULL OR c.coding['code'] IS NULL OR exact.code IS NOT NULL OR category.code IS NOT NULL
+)
+SELECT
+  e._lw_row,
+  CASE WHEN e.payload['resourceType'] = 'Encounter' THEN e.payload['id'] END AS encounter_id,
+  fhir_reference(e.payload['subject']['reference']) AS patient_id,
+  -- The staff's id: other kinds of people who may stand here are no practitioners, the patient least of all.
+  CASE
+    WHEN e.payload['participant'][1]['individual']['reference'] LIKE 'urn:uuid:%'
+      OR e.payload['participant'][1]['individual']['reference'] LIKE '%Practitioner/%'
+      OR e.payload['participant'][1]['individual']['reference'] LIKE 'Practitioner?%'
+    THEN nullif(
+      fhir_reference(e.payload['participant'][1]['individual']['reference']),
+      fhir_reference(e.payload['subject']['reference']))
+  END AS practitioner_id,
+  coalesce(
+    fhir_reference(e.payload['serviceProvider']['reference']),
+    fhir_reference(e.payload['location'][1]['location']['reference'])) AS clinic_id,
+  fhir_instant(e.payload['period']['start']) AS started_at,
+  fhir_instant(e.payload['period']['end']) AS ended_at,
+  e.payload['class']['code'] AS class,
+  e.payload['status'] AS status,
+  e.payload['type'][1]['coding'][1]['code'] AS type_code,
+  -- The display of an unknown system may be anything, a name too.
+  CASE WHEN k.system IS NOT NULL THEN e.payload['type'][1]['coding'][1]['display'] END AS type_text,
+  e.payload['reasonCode'][1]['coding'][1]['code'] AS reason_code,
+  coalesce(
+    e.payload['reasonCode'][1]['text'], e.payload['reasonCode'][1]['coding'][1]['display']) AS reason_text,
+  -- A visit without any code is ordinary until one of its rows is special.
+  CASE WHEN s._lw_row IS NOT NULL THEN 'special' ELSE 'ordinary' END AS sensitivity
+FROM (SELECT *, payload['type'][1]['coding'][1]['system'] AS code_system FROM event) e
+LEFT JOIN known_systems k ON k.system = e.code_system
+LEFT JOIN special s ON s._lw_row = e._lw_row

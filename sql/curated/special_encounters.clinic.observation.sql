@@ -1,0 +1,31 @@
+-- Encounters that this event makes special: by the same rule as the sensitivity of its own row.
+WITH component AS (
+  SELECT _lw_row, unnest(payload['component']) AS part,
+    unnest(range(1, CAST(cardinality(payload['component']) AS BIGINT) + 1)) AS place
+  FROM event
+),
+coding AS (
+  SELECT _lw_row, unnest(payload['code']['coding']) AS coding FROM event
+  UNION ALL
+  SELECT _lw_row, unnest(payload['valueCodeableConcept']['coding']) AS coding FROM event
+  UNION ALL
+  SELECT _lw_row, unnest(part['code']['coding']) AS coding FROM component
+  UNION ALL
+  SELECT _lw_row, unnest(part['valueCodeableConcept']['coding']) AS coding FROM component
+),
+-- Listed, or nobody can tell: no code, or a system that the list does not know.
+-- Of ICD-10 the list holds categories as well: F32 stands for F32.0, F32.1 …
+special AS (
+  SELECT DISTINCT c._lw_row
+  FROM coding c
+  LEFT JOIN known_systems k ON k.system = c.coding['system']
+  LEFT JOIN special_codes exact ON exact.system = k.canonical AND exact.code = c.coding['code']
+  LEFT JOIN special_codes category
+    ON category.system = k.canonical AND category.code = left(c.coding['code'], 3) AND k.matching = 'category'
+  WHERE k.system IS NULL OR c.coding['code'] IS NULL OR exact.code IS NOT NULL OR category.code IS NOT NULL
+)
+SELECT e._lw_row, fhir_reference(e.payload['encounter']['reference']) AS encounter_id
+FROM event e
+LEFT JOIN special s ON s._lw_row = e._lw_row
+WHERE fhir_reference(e.payload['encounter']['reference']) IS NOT NULL
+  AND (s._lw_row IS NOT NULL OR coalesce(cardinality(e.payload['code']['coding']), 0) = 0)
