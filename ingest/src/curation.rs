@@ -46,7 +46,7 @@ pub(crate) struct CuratedRows {
     /// `_lw_row`, then the contract's columns.
     pub(crate) batches: Vec<RecordBatch>,
     /// The source's version by event number, where the contract has one.
-    pub(crate) versions: Option<BTreeMap<usize, i64>>,
+    pub(crate) versions: Option<Vec<Option<i64>>>,
 }
 
 /// All SELECTs of one topic.
@@ -90,11 +90,13 @@ impl Curation {
         Ok(Curation { state: context.state(), events, plans })
     }
 
-    /// Runs every SELECT over `events`; rows come in the order of the selections. Faults of all of them are added to
+    /// Runs every SELECT over `events`, of the `total` messages of a batch; `tombstones` are only asked for their version. Rows come in the order of the selections. Faults of all of them are added to
     /// `faults`, and no event in `faults` keeps a row anywhere.
     pub(crate) async fn run(
         &self,
         events: &[RecordBatch],
+        tombstones: Option<RecordBatch>,
+        total: usize,
         faults: &mut BTreeMap<usize, String>,
     ) -> Result<Vec<CuratedRows>, IngestError> {
         let mut tables = Vec::with_capacity(self.plans.len());
@@ -103,7 +105,10 @@ impl Curation {
             let batches = self.isolate(&plan.select, events, &plan.table, &mut found).await;
             let versions = match &plan.version {
                 None => None,
-                Some(version) => Some(self.isolate(version, events, &plan.table, &mut found).await),
+                Some(version) => {
+                    let all: Vec<RecordBatch> = events.iter().cloned().chain(tombstones.clone()).collect();
+                    Some(self.isolate(version, &all, &plan.table, &mut found).await)
+                }
             };
             for batch in &batches {
                 check(plan, batch, &mut found);
@@ -118,7 +123,7 @@ impl Curation {
             .into_iter()
             .map(|(plan, batches, versions)| {
                 let batches = batches.into_iter().map(|batch| keep(plan, batch, faults)).collect::<Result<_, _>>()?;
-                Ok(CuratedRows { batches, versions: versions.map(|batches| by_row(&batches)) })
+                Ok(CuratedRows { batches, versions: versions.map(|batches| by_row(&batches, total)) })
             })
             .collect()
     }
@@ -251,13 +256,13 @@ fn keep(plan: &Plan, batch: RecordBatch, faults: &BTreeMap<usize, String>) -> Re
     Ok(filter_record_batch(&batch, &kept)?)
 }
 
-fn by_row(batches: &[RecordBatch]) -> BTreeMap<usize, i64> {
-    let mut versions = BTreeMap::new();
+fn by_row(batches: &[RecordBatch], total: usize) -> Vec<Option<i64>> {
+    let mut versions = vec![None; total];
     for batch in batches {
         let known = batch.column(1).as_primitive::<Int64Type>();
         for position in 0..batch.num_rows() {
             if !known.is_null(position) {
-                versions.insert(row_number(batch, position), known.value(position));
+                versions[row_number(batch, position)] = Some(known.value(position));
             }
         }
     }

@@ -2,7 +2,7 @@
 
 use arrow::error::ArrowError;
 use datafusion::error::DataFusionError;
-// use lakeward_tables::TablesError;
+use lakeward_tables::TablesError;
 use rdkafka::error::KafkaError;
 
 /// An error of ingest. Brokers and storage that are away are no errors but a state, see [`crate::IngestState`].
@@ -24,7 +24,7 @@ pub enum IngestError {
     Delivery(String),
     /// The tables refused something for good.
     #[error("the tables refused")]
-    Tables(String),
+    Tables(#[from] TablesError),
     /// Columns that do not fit together: a defect of ingest.
     #[error("columns do not fit together")]
     Columns(#[from] ArrowError),

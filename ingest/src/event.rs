@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, BinaryArray, Int64Array, RecordBatch, StringArray, UInt64Array};
+use arrow::array::{Array, ArrayRef, AsArray, BinaryArray, Int64Array, RecordBatch, StringArray, StructArray, UInt64Array};
 use arrow::compute::take;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use async_trait::async_trait;
@@ -45,6 +45,15 @@ impl EventTable {
 
     pub(crate) fn put(&self, rows: Vec<RecordBatch>) {
         *self.rows.write() = rows;
+    }
+
+    /// Messages without payload, for those expressions that look at the transport columns.
+    pub(crate) fn without_payload(&self, raw: &RecordBatch, rows: &[usize]) -> Result<RecordBatch, IngestError> {
+        let DataType::Struct(fields) = self.schema.field(self.schema.fields().len() - 1).data_type() else {
+            return Err(IngestError::Ended("the payload's type"));
+        };
+        let payload = StructArray::new_null(fields.clone(), rows.len());
+        self.batch(raw, DecodedChunk { rows: rows.to_vec(), payload })
     }
 
     /// The events of one decoded chunk; `raw` is the batch that was decoded.

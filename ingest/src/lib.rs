@@ -1,19 +1,41 @@
 //! From Kafka topics to raw, curated and dead-letter tables, exactly once.
+//!
+//! A *batch* is a run of messages of one topic; of each partition it holds a *range* of consecutive offsets. A batch is
+//! *open* while the poll thread fills it, *sealed* when it is handed to the topic's task, and has *landed* when every
+//! table of the topic has committed it. Where reading starts is told by the raw table's own positions, never by the
+//! consumer group.
+//!
+//! - [`Ingest`] runs all of it; [`IngestState`] says in words what it waits for.
+//! - [`producer`] sends records the other way.
+//!
+//! Nothing here logs, reports or counts by a key, a payload or anything else of an event but its position.
 
+mod budget;
+mod buffer;
+mod changes;
 mod config;
+mod consumer;
 mod curation;
 mod decoder;
+mod engine;
 mod error;
 mod event;
 mod fhir;
+mod intake;
 mod json;
 mod metrics;
 pub mod producer;
+mod rebalance;
+mod replay;
+mod service;
 mod shape;
+mod sink;
 mod state;
+mod topic;
 mod trouble;
 
 pub use config::{IngestConfig, KafkaConfig};
 pub use error::IngestError;
 pub use metrics::{IngestMetrics, Totals};
+pub use service::{Ingest, IngestHandle};
 pub use state::IngestState;

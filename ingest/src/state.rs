@@ -61,6 +61,14 @@ impl StateBoard {
         }
     }
 
+    /// As [`StateBoard::raise`], but a vague reason does not replace one that is there.
+    pub(crate) fn raise_first(&self, part: &'static str, key: &str, why: String, vague: bool) {
+        if vague && self.troubles.lock().by_key.contains_key(&(part, key.to_owned())) {
+            return;
+        }
+        self.raise(part, key, why);
+    }
+
     pub(crate) fn clear(&self, part: &'static str, key: &str) {
         // The poll thread calls this often, and mostly there is nothing to clear.
         if self.troubles.lock().by_key.is_empty() {

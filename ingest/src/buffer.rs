@@ -1,0 +1,188 @@
+//! The open batch of one topic: messages go straight into Arrow builders, nothing is allocated for each of them.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+use arrow::array::{
+    ArrayBuilder,     ArrayRef, BinaryBuilder, Int32Builder, Int64Builder, ListArray, RecordBatch, StringArray, StringBuilder, StructArray,
+    TimestampMicrosecondArray, TimestampMicrosecondBuilder,
+};
+use arrow::buffer::OffsetBuffer;
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, SchemaRef};
+use rdkafka::message::{BorrowedHeaders, Headers};
+
+use crate::error::IngestError;
+
+/// Consecutive positions of one partition, as they stand in a batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Range {
+    /// Where the partition stood before the batch.
+    pub(crate) from: i64,
+    /// Where it stands after it: the last offset and one.
+    pub(crate) next: i64,
+}
+
+/// Ranges by partition.
+pub(crate) type Ranges = BTreeMap<i32, Range>;
+
+/// One message as it came from a broker.
+#[derive(Debug)]
+pub(crate) struct Incoming<'a> {
+    pub(crate) partition: i32,
+    pub(crate) offset: i64,
+    /// Milliseconds since 1970.
+    pub(crate) timestamp: Option<i64>,
+    pub(crate) key: Option<&'a [u8]>,
+    pub(crate) payload: Option<&'a [u8]>,
+    pub(crate) headers: Option<&'a BorrowedHeaders>,
+}
+
+#[derive(Debug)]
+pub(crate) struct TopicBuffer {
+    schema: SchemaRef,
+    source: String,
+    topic: String,
+    partition: Int32Builder,
+    offset: Int64Builder,
+    timestamp: TimestampMicrosecondBuilder,
+    key: BinaryBuilder,
+    headers: HeaderColumn,
+    payload: BinaryBuilder,
+    ranges: Ranges,
+    rows: usize,
+    bytes: usize,
+    opened: Option<Instant>,
+}
+
+/// A batch that takes no more messages.
+#[derive(Debug)]
+pub(crate) struct Sealed {
+    /// In the schema of raw tables.
+    pub(crate) rows: RecordBatch,
+    pub(crate) ranges: Ranges,
+    pub(crate) bytes: usize,
+}
+
+impl TopicBuffer {
+    /// `schema` is that of the raw table.
+    pub(crate) fn new(schema: SchemaRef, source: &str, topic: &str) -> Self {
+        TopicBuffer {
+            schema,
+            source: source.to_owned(),
+            topic: topic.to_owned(),
+            partition: Int32Builder::new(),
+            offset: Int64Builder::new(),
+            timestamp: TimestampMicrosecondBuilder::new(),
+            key: BinaryBuilder::new(),
+            headers: HeaderColumn::default(),
+            payload: BinaryBuilder::new(),
+            ranges: Ranges::new(),
+            rows: 0,
+            bytes: 0,
+            opened: None,
+        }
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.rows == 0
+    }
+
+    pub(crate) fn opened(&self) -> Option<Instant> {
+        self.opened
+    }
+
+    /// Takes one message; `position` is where its partition stood.
+    pub(crate) fn push(&mut self, message: &Incoming<'_>, position: i64) {
+        self.opened.get_or_insert_with(Instant::now);
+        self.partition.append_value(message.partition);
+        self.offset.append_value(message.offset);
+        self.timestamp.append_option(message.timestamp.map(|millis| millis.saturating_mul(1000)));
+        self.key.append_option(message.key);
+        self.payload.append_option(message.payload);
+        let header_bytes = self.headers.push(message.headers);
+        let next = message.offset + 1;
+        self.ranges.entry(message.partition).or_insert(Range { from: position, next }).next = next;
+        self.rows += 1;
+        self.bytes += message.key.map_or(0, <[u8]>::len) + message.payload.map_or(0, <[u8]>::len) + header_bytes;
+    }
+
+    /// Closes the batch and opens an empty one.
+    pub(crate) fn seal(&mut self) -> Result<Sealed, IngestError> {
+        let now = chrono::Utc::now().timestamp_micros();
+        let rows = std::mem::take(&mut self.rows);
+        let columns: [(&str, ArrayRef); 8] = [
+            ("source", Arc::new(StringArray::from_iter_values(std::iter::repeat_n(&self.source, rows)))),
+            ("topic", Arc::new(StringArray::from_iter_values(std::iter::repeat_n(&self.topic, rows)))),
+            ("partition", Arc::new(self.partition.finish())),
+            ("offset", Arc::new(self.offset.finish())),
+            ("timestamp", Arc::new(self.timestamp.finish().with_timezone("UTC"))),
+            ("ingested_at", Arc::new(TimestampMicrosecondArray::from_value(now, rows).with_timezone("UTC"))),
+            ("key", Arc::new(self.key.finish())),
+            ("payload", Arc::new(self.payload.finish())),
+        ];
+        let headers = std::mem::take(&mut self.headers);
+        let mut headers = Some(headers);
+        let mut by_name = |name: &str, declared: &DataType| -> Result<ArrayRef, IngestError> {
+            if name == "headers" {
+                return headers.take().unwrap_or_default().build(declared);
+            }
+            let found = columns.iter().find(|(column, _)| *column == name).map(|(_, array)| array);
+            let array = found.ok_or(IngestError::Ended("a column of the raw table"))?;
+            Ok(if array.data_type() == declared { Arc::clone(array) } else { cast(array, declared)? })
+        };
+        let arrays = self.schema.fields().iter().map(|field| by_name(field.name(), field.data_type()));
+        let rows = RecordBatch::try_new(Arc::clone(&self.schema), arrays.collect::<Result<_, _>>()?)?;
+        self.opened = None;
+        let (ranges, bytes) = (std::mem::take(&mut self.ranges), std::mem::take(&mut self.bytes));
+        Ok(Sealed { rows, ranges, bytes })
+    }
+}
+
+/// The headers of all messages of a batch: a list of names and values for each message.
+#[derive(Debug, Default)]
+struct HeaderColumn {
+    names: StringBuilder,
+    values: BinaryBuilder,
+    counts: Vec<usize>,
+}
+
+impl HeaderColumn {
+    /// Takes the headers of one message; gives their bytes.
+    fn push(&mut self, headers: Option<&BorrowedHeaders>) -> usize {
+        let (before, mut bytes) = (self.names_len(), 0);
+        if let Some(headers) = headers {
+            // rdkafka panics at a name that is not UTF-8, which Kafka's protocol forbids: such a header is left out, and
+            // those after it.
+            let read = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+                for header in headers.iter() {
+                    bytes += header.key.len() + header.value.map_or(0, <[u8]>::len);
+                    self.names.append_value(header.key);
+                    self.values.append_option(header.value);
+                }
+            }));
+            if read.is_err() {
+                tracing::warn!("a header's name is not UTF-8");
+            }
+        }
+        self.counts.push(self.names_len() - before);
+        bytes
+    }
+
+    fn names_len(&self) -> usize {
+        self.names.len()
+    }
+
+    fn build(mut self, declared: &DataType) -> Result<ArrayRef, IngestError> {
+        let DataType::List(element) = declared else { return Err(IngestError::Ended("the headers' type")) };
+        let DataType::Struct(fields) = element.data_type() else { return Err(IngestError::Ended("the headers' type")) };
+        let pairs = StructArray::try_new(fields.clone(), vec![Arc::new(self.names.finish()), Arc::new(self.values.finish())], None)?;
+        let offsets = OffsetBuffer::from_lengths(self.counts.iter().copied());
+        Ok(Arc::new(ListArray::try_new(Arc::clone(element), offsets, Arc::new(pairs), None)?))
+    }
+}

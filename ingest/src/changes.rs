@@ -1,0 +1,140 @@
+//! The rows that each table gets of a batch: all of them, or those that the table lacks.
+
+use std::sync::Arc;
+
+use arrow::array::{
+    Array, ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch, StringArray, UInt64Array, new_null_array,
+};
+use arrow::compute::{cast, filter_record_batch, take, take_record_batch};
+use arrow::datatypes::{DataType, Field, Int32Type, Int64Type, Schema, TimestampMicrosecondType};
+use lakeward_tables::{
+    DELETED_COLUMN, Mode, OFFSET_COLUMN, TIME_COLUMN, TableContract, Tombstone, VERSION_COLUMN, dead_letter_schema,
+};
+
+use crate::buffer::Ranges;
+use crate::curation::CuratedRows;
+use crate::engine::Outcome;
+use crate::error::IngestError;
+use crate::event::text;
+
+/// For each message whether it lies in `due`; `None` when all do.
+pub(crate) fn due_rows(raw: &RecordBatch, due: &Ranges) -> Result<Option<BooleanArray>, IngestError> {
+    let partitions = raw.column(raw.schema_ref().index_of("partition")?).as_primitive::<Int32Type>();
+    let offsets = raw.column(raw.schema_ref().index_of("offset")?).as_primitive::<Int64Type>();
+    let lies = partitions.values().iter().zip(offsets.values());
+    let mask: BooleanArray = lies
+        .map(|(partition, offset)| Some(due.get(partition).is_some_and(|range| (range.from..range.next).contains(offset))))
+        .collect();
+    Ok((mask.true_count() < raw.num_rows()).then_some(mask))
+}
+
+/// Rows of the raw table.
+pub(crate) fn raw_rows(raw: &RecordBatch, due: &Ranges) -> Result<Vec<RecordBatch>, IngestError> {
+    let rows = match due_rows(raw, due)? {
+        None => raw.clone(),
+        Some(mask) => filter_record_batch(raw, &mask)?,
+    };
+    Ok(vec![rows].into_iter().filter(|batch| batch.num_rows() > 0).collect())
+}
+
+/// Rows of the dead-letter table.
+pub(crate) fn dead_rows(raw: &RecordBatch, due: &Ranges, outcome: &Outcome) -> Result<Vec<RecordBatch>, IngestError> {
+    let mask = due_rows(raw, due)?;
+    let is_due = |row: usize| mask.as_ref().is_none_or(|mask| mask.value(row));
+    let faults: Vec<(u64, &str)> =
+        outcome.faults.iter().filter(|(row, _)| is_due(**row)).map(|(row, reason)| (*row as u64, reason.as_str())).collect();
+    if faults.is_empty() {
+        return Ok(Vec::new());
+    }
+    let indices = UInt64Array::from_iter_values(faults.iter().map(|(row, _)| *row));
+    let reasons: ArrayRef = Arc::new(StringArray::from_iter_values(faults.iter().map(|(_, reason)| *reason)));
+    let mut columns = take_record_batch(raw, &indices)?.columns().to_vec();
+    columns.push(reasons);
+    Ok(vec![RecordBatch::try_new(dead_letter_schema(), columns)?])
+}
+
+/// Rows of a curated table, with what the engine keeps of each event.
+pub(crate) fn curated_rows(
+    raw: &RecordBatch,
+    due: &Ranges,
+    table: &TableContract,
+    rows: &CuratedRows,
+    tombstones: &[usize],
+) -> Result<Vec<RecordBatch>, IngestError> {
+    let mask = due_rows(raw, due)?;
+    let is_due = |row: usize| mask.as_ref().is_none_or(|mask| mask.value(row));
+    let mut batches = Vec::with_capacity(rows.batches.len() + 1);
+    for batch in &rows.batches {
+        let batch = match &mask {
+            None => batch.clone(),
+            Some(_) => {
+                let numbers = batch.column(0).as_primitive::<Int64Type>();
+                let kept: BooleanArray = numbers.values().iter().map(|row| Some(is_due(*row as usize))).collect();
+                filter_record_batch(batch, &kept)?
+            }
+        };
+        if batch.num_rows() == 0 {
+            continue;
+        }
+        let numbers = batch.column(0).as_primitive::<Int64Type>();
+        let events = UInt64Array::from_iter_values(numbers.values().iter().map(|row| *row as u64));
+        batches.push(with_engine_columns(raw, table, batch.columns()[1..].to_vec(), &events, rows, false)?);
+    }
+    if table.mode == Mode::Upsert && table.tombstone == Tombstone::Delete {
+        let gone: Vec<u64> = tombstones.iter().filter(|row| is_due(**row)).map(|row| *row as u64).collect();
+        if !gone.is_empty() {
+            let events = UInt64Array::from(gone);
+            let columns = marker_columns(raw, table, &events)?;
+            batches.push(with_engine_columns(raw, table, columns, &events, rows, true)?);
+        }
+    }
+    Ok(batches)
+}
+
+/// The contract's columns of markers: the key's column holds the message's key, all others are NULL.
+fn marker_columns(raw: &RecordBatch, table: &TableContract, events: &UInt64Array) -> Result<Vec<ArrayRef>, IngestError> {
+    let keys = take(raw.column(raw.schema_ref().index_of("key")?), events, None)?;
+    let keys = text(&keys);
+    let column = |name: &str, data_type: &DataType| -> Result<ArrayRef, IngestError> {
+        match table.primary_key.as_slice() {
+            [key] if key == name => Ok(cast(&keys, data_type)?),
+            _ => Ok(new_null_array(data_type, events.len())),
+        }
+    };
+    table.columns.iter().map(|c| column(&c.name, &c.data_type)).collect()
+}
+
+fn with_engine_columns(
+    raw: &RecordBatch,
+    table: &TableContract,
+    mut columns: Vec<ArrayRef>,
+    events: &UInt64Array,
+    rows: &CuratedRows,
+    deleted: bool,
+) -> Result<RecordBatch, IngestError> {
+    let declared = table.schema();
+    if table.mode == Mode::Append {
+        return Ok(RecordBatch::try_new(declared, columns)?);
+    }
+    let mut fields: Vec<Field> = declared.fields().iter().map(|field| field.as_ref().clone()).collect();
+    let mut add = |name: &str, values: ArrayRef| {
+        fields.push(Field::new(name, values.data_type().clone(), true));
+        columns.push(values);
+    };
+    let version: Int64Array = match &rows.versions {
+        Some(versions) => events.values().iter().map(|row| versions[*row as usize]).collect(),
+        None => Int64Array::new_null(events.len()),
+    };
+    add(VERSION_COLUMN, Arc::new(version));
+    add(TIME_COLUMN, Arc::new(timestamps(raw, events)?));
+    add(OFFSET_COLUMN, take(raw.column(raw.schema_ref().index_of("offset")?), events, None)?);
+    if table.mode == Mode::Upsert {
+        add(DELETED_COLUMN, Arc::new(BooleanArray::from(vec![deleted; events.len()])));
+    }
+    Ok(RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)?)
+}
+
+fn timestamps(raw: &RecordBatch, events: &UInt64Array) -> Result<Int64Array, IngestError> {
+    let times = take(raw.column(raw.schema_ref().index_of("timestamp")?), events, None)?;
+    Ok(times.as_primitive::<TimestampMicrosecondType>().reinterpret_cast())
+}

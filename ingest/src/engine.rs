@@ -1,0 +1,109 @@
+//! From a batch of messages to rows: decodes, curates, and says which events are dead letters and why. CPU work only.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow::array::{Array, AsArray, RecordBatch};
+use lakeward_tables::{Lakehouse, TableContract, Tombstone, TopicContract, raw_schema};
+
+use crate::curation::{CuratedRows, Curation, Selection};
+use crate::decoder::PayloadDecoder;
+use crate::error::IngestError;
+use crate::event::EventTable;
+
+/// What makes rows of one topic's messages.
+pub(crate) struct Engine {
+    decoder: PayloadDecoder,
+    events: Arc<EventTable>,
+    curation: Curation,
+    key_required: bool,
+    tombstones_are_dead: bool,
+}
+
+/// What a batch of messages comes to. Numbers are those of the messages in the batch.
+#[derive(Debug)]
+pub(crate) struct Outcome {
+    /// Messages that give no row, with the reason.
+    pub(crate) faults: BTreeMap<usize, String>,
+    /// Messages without payload that are no fault.
+    pub(crate) tombstones: Vec<usize>,
+    /// Rows of each curated table, in the order of the tables.
+    pub(crate) tables: Vec<CuratedRows>,
+}
+
+impl Outcome {
+    /// Every message is a dead letter, for a reason that lies in the engine.
+    pub(crate) fn defect(messages: usize, tables: usize) -> Self {
+        let faults = (0..messages).map(|row| (row, "engine: a defect".to_owned())).collect();
+        let none = || CuratedRows { batches: Vec::new(), versions: None };
+        Outcome { faults, tombstones: Vec::new(), tables: std::iter::repeat_with(none).take(tables).collect() }
+    }
+}
+
+/// The curated tables that are made from a topic: first those that only the engine reads, for what they say of an event
+/// must stand before the event's own rows do.
+pub(crate) fn tables_of<'a>(lakehouse: &'a Lakehouse, topic: &str) -> Vec<&'a TableContract> {
+    let made_from = |table: &&TableContract| table.from.iter().any(|source| source.topic == topic);
+    let mut tables: Vec<&TableContract> = lakehouse.curated.values().filter(made_from).collect();
+    tables.sort_by_key(|table| !table.hidden);
+    tables
+}
+
+impl Engine {
+    pub(crate) async fn new(lakehouse: &Lakehouse, topic: &TopicContract) -> Result<Self, IngestError> {
+        let decoder = PayloadDecoder::new(&topic.payload)?;
+        let events = Arc::new(EventTable::new(&raw_schema(), decoder.data_type())?);
+        let tables = tables_of(lakehouse, &topic.topic);
+        let selections: Vec<Selection> = tables.iter().filter_map(|table| selection(table, &topic.topic)).collect();
+        let curation = Curation::plan(Arc::clone(&events), &lakehouse.reference, &selections).await?;
+        let tombstones_are_dead = tables.iter().any(|table| table.tombstone == Tombstone::DeadLetter) || tables.is_empty();
+        Ok(Engine { decoder, events, curation, key_required: topic.key_required, tombstones_are_dead })
+    }
+
+    /// `raw` has the schema of raw tables.
+    pub(crate) async fn process(&mut self, raw: &RecordBatch) -> Result<Outcome, IngestError> {
+        let schema = raw.schema_ref();
+        let payloads = raw.column(schema.index_of("payload")?).as_binary::<i32>();
+        let keys = raw.column(schema.index_of("key")?);
+        let mut faults = BTreeMap::new();
+        let mut tombstones = Vec::new();
+        let mut rows = Vec::with_capacity(raw.num_rows());
+        for row in 0..raw.num_rows() {
+            if self.key_required && keys.is_null(row) {
+                faults.insert(row, "key.missing".to_owned());
+            } else if payloads.is_valid(row) {
+                rows.push(row);
+            } else if self.tombstones_are_dead {
+                faults.insert(row, "tombstone".to_owned());
+            } else if keys.is_null(row) {
+                faults.insert(row, "key.missing: a tombstone".to_owned());
+            } else {
+                tombstones.push(row);
+            }
+        }
+        let decoded = self.decoder.decode(payloads, rows)?;
+        faults.extend(decoded.faults.into_iter().map(|fault| (fault.row, fault.reason)));
+        let chunks = decoded.chunks.into_iter().map(|chunk| self.events.batch(raw, chunk));
+        let events = chunks.collect::<Result<Vec<_>, _>>()?;
+        let marks = match tombstones.is_empty() {
+            true => None,
+            false => Some(self.events.without_payload(raw, &tombstones)?),
+        };
+        let tables = self.curation.run(&events, marks, raw.num_rows(), &mut faults).await?;
+        // A message whose version could not be told is a dead letter, and no longer a tombstone.
+        tombstones.retain(|row| !faults.contains_key(row));
+        Ok(Outcome { faults, tombstones, tables })
+    }
+}
+
+fn selection(table: &TableContract, topic: &str) -> Option<Selection> {
+    let source = table.from.iter().find(|source| source.topic == topic)?;
+    Some(Selection {
+        table: table.name.to_string(),
+        sql: source.sql.clone(),
+        schema: table.schema(),
+        required: table.columns.iter().filter(|column| column.required).map(|column| column.name.clone()).collect(),
+        quality: table.quality.iter().map(|rule| (rule.name.clone(), rule.predicate.clone())).collect(),
+        version: table.version.clone(),
+    })
+}

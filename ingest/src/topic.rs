@@ -1,0 +1,262 @@
+//! The task of one topic: takes its batches in order, and brings each into the raw table, the curated tables and the
+//! dead letters.
+//!
+//! The raw table is committed while the batch is decoded and curated. Then come the tables that only the engine reads
+//! (what they say of an event must stand before the event's own rows can be seen), then all others at once. Each table
+//! has its own position, so each skips what it has, and what one lacks is read again from raw.
+
+use std::sync::Arc;
+
+use arrow::array::{AsArray, RecordBatch};
+use arrow::datatypes::{Int32Type, Int64Type};
+use futures::future::join_all;
+use lakeward_tables::{Lakehouse, Mode, TableContract, TopicContract};
+use parking_lot::Mutex;
+use tokio::runtime::Handle;
+use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::task::JoinHandle;
+
+use crate::buffer::{Range, Ranges, Sealed};
+use crate::changes::{curated_rows, dead_rows, raw_rows};
+use crate::engine::{Engine, Outcome, tables_of};
+use crate::error::IngestError;
+use crate::intake::Work;
+use crate::rebalance::Committed;
+use crate::replay::Replay;
+use crate::sink::{TableWriter, Unwritten, Writing};
+
+pub(crate) struct TopicTask {
+    lakehouse: Arc<Lakehouse>,
+    contract: TopicContract,
+    writing: Writing,
+    engine: Option<Engine>,
+    raw: TableWriter,
+    dead_letter: TableWriter,
+    /// First those that only the engine reads.
+    curated: Vec<(TableContract, TableWriter)>,
+    committed: Arc<Committed>,
+    /// Makes the consumer start over.
+    broken: Arc<Mutex<Option<String>>>,
+}
+
+impl TopicTask {
+    pub(crate) async fn new(
+        lakehouse: Arc<Lakehouse>,
+        contract: TopicContract,
+        writing: Writing,
+        committed: Arc<Committed>,
+        broken: Arc<Mutex<Option<String>>>,
+    ) -> Result<Self, IngestError> {
+        let engine = Engine::new(&lakehouse, &contract).await?;
+        let curated = tables_of(&lakehouse, &contract.topic)
+            .into_iter()
+            .map(|table| {
+                let key = (table.mode == Mode::Upsert).then(|| table.primary_key.clone());
+                (table.clone(), TableWriter::new(table.name.clone(), key, writing.clone()))
+            })
+            .collect();
+        Ok(TopicTask {
+            raw: TableWriter::new(contract.table.clone(), None, writing.clone()),
+            dead_letter: TableWriter::new(contract.dead_letter.clone(), None, writing.clone()),
+            curated,
+            engine: Some(engine),
+            lakehouse,
+            contract,
+            writing,
+            committed,
+            broken,
+        })
+    }
+
+    /// Works until there is no more, or until it is told to abandon what storage does not take.
+    pub(crate) async fn run(mut self, mut given: UnboundedReceiver<Work>) {
+        // After a failure nothing that was read before fits any more: the consumer starts over from where raw stands.
+        let mut failed = false;
+        while let Some(work) = given.recv().await {
+            let (done, _held) = match work {
+                Work::Assigned(partitions) => {
+                    failed = false;
+                    (self.assigned(&partitions).await, None)
+                }
+                Work::Batch(_, held) if failed => (Ok(()), Some(held)),
+                Work::Batch(sealed, held) => (self.batch(sealed).await, Some(held)),
+            };
+            match done {
+                Ok(()) => {}
+                Err(Unwritten::Abandoned) => {
+                    tracing::warn!(topic = self.contract.topic, "what was read is left to the next start");
+                    return;
+                }
+                Err(unwritten) => {
+                    failed = true;
+                    *self.broken.lock() = Some(self.words(&unwritten));
+                }
+            }
+        }
+    }
+
+    fn words(&self, unwritten: &Unwritten) -> String {
+        match unwritten {
+            Unwritten::Abandoned => "abandoned".to_owned(),
+            Unwritten::Behind { partition, at } => {
+                format!("{} lacks events of partition {partition} from offset {at} on: was it restored?", self.contract.table)
+            }
+            Unwritten::Defect(error) => format!("{}: {error}", self.contract.topic),
+        }
+    }
+
+    async fn assigned(&mut self, partitions: &[i32]) -> Result<(), Unwritten> {
+        self.raw.refresh().await?;
+        self.dead_letter.refresh().await?;
+        for (_, writer) in &mut self.curated {
+            writer.refresh().await?;
+        }
+        for partition in partitions {
+            self.catch_up(*partition).await?;
+        }
+        Ok(())
+    }
+
+    /// Brings the tables that are behind the raw table up to where it stands.
+    async fn catch_up(&mut self, partition: i32) -> Result<(), Unwritten> {
+        let Some(until) = self.raw.position(partition) else { return Ok(()) };
+        let derived = self.curated.iter().map(|(_, writer)| writer).chain([&self.dead_letter]);
+        let at = derived.map(|writer| writer.position(partition).unwrap_or(0)).min().unwrap_or(until);
+        if at >= until {
+            return Ok(());
+        }
+        tracing::info!(topic = self.contract.topic, partition, from = at, until, "tables catch up with raw");
+        let mut replay = Replay::new(self.raw.name().clone(), &self.writing, partition, Range { from: at, next: until });
+        while let Some((rows, range)) = replay.next().await? {
+            let ranges = Ranges::from([(partition, range)]);
+            let outcome = self.process(&rows).await?;
+            self.derive_or_isolate(rows, ranges, outcome).await?;
+        }
+        Ok(())
+    }
+
+    async fn batch(&mut self, sealed: Sealed) -> Result<(), Unwritten> {
+        let Sealed { rows, ranges, bytes } = sealed;
+        let processing = self.start(&rows).await?;
+        let written = self.raw.commit(&ranges, |due| raw_rows(&rows, due)).await;
+        let outcome = self.finish(processing).await;
+        let written = written?;
+        self.writing.metrics.events(&self.contract.topic, written, if written > 0 { bytes as u64 } else { 0 });
+        self.committed
+            .lock()
+            .entry(self.contract.topic.clone())
+            .or_default()
+            .extend(ranges.iter().map(|(partition, range)| (*partition, range.next)));
+        self.derive_or_isolate(rows, ranges, outcome).await
+    }
+
+    async fn process(&mut self, rows: &RecordBatch) -> Result<Option<Outcome>, IngestError> {
+        let processing = self.start(rows).await?;
+        Ok(self.finish(processing).await)
+    }
+
+    /// Decodes and curates on a thread of its own.
+    async fn start(&mut self, rows: &RecordBatch) -> Result<Processing, IngestError> {
+        let mut engine = match self.engine.take() {
+            Some(engine) => engine,
+            None => Engine::new(&self.lakehouse, &self.contract).await?,
+        };
+        let (rows, runtime) = (rows.clone(), Handle::current());
+        Ok(tokio::task::spawn_blocking(move || {
+            let outcome = runtime.block_on(engine.process(&rows));
+            (engine, outcome)
+        }))
+    }
+
+    /// Nothing where decoding or curating ended in a defect of the engine: it is made anew for the next batch.
+    async fn finish(&mut self, processing: Processing) -> Option<Outcome> {
+        match processing.await {
+            Ok((engine, Ok(outcome))) => {
+                self.engine = Some(engine);
+                Some(outcome)
+            }
+            // Neither a panic's text nor an error's may be shown: they may quote a value.
+            Ok((_, Err(_))) | Err(_) => {
+                tracing::error!(topic = self.contract.topic, "a batch met a defect; its events are taken one by one");
+                None
+            }
+        }
+    }
+
+    /// Commits what came of a batch; a batch that met a defect is halved until the event that does it stands alone.
+    async fn derive_or_isolate(&mut self, rows: RecordBatch, ranges: Ranges, outcome: Option<Outcome>) -> Result<(), Unwritten> {
+        let mut due = vec![(rows, ranges, Some(outcome))];
+        while let Some((rows, ranges, outcome)) = due.pop() {
+            let outcome = match outcome {
+                Some(outcome) => outcome,
+                None => self.process(&rows).await?,
+            };
+            match outcome {
+                Some(outcome) => self.derive(&rows, &ranges, &outcome).await?,
+                None if rows.num_rows() <= 1 => {
+                    let outcome = Outcome::defect(rows.num_rows(), self.curated.len());
+                    self.derive(&rows, &ranges, &outcome).await?;
+                }
+                None => {
+                    let (first, second) = halves(&rows, &ranges)?;
+                    due.push((second.0, second.1, None));
+                    due.push((first.0, first.1, None));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Commits the curated tables and the dead letters.
+    async fn derive(&mut self, rows: &RecordBatch, ranges: &Ranges, outcome: &Outcome) -> Result<(), Unwritten> {
+        let metrics = Arc::clone(&self.writing.metrics);
+        let mut tables = self.curated.iter_mut().zip(&outcome.tables).peekable();
+        let mut open = Vec::new();
+        for ((table, writer), curated) in tables.by_ref() {
+            let metrics = &metrics;
+            let commit = async move {
+                let build = |due: &Ranges| curated_rows(rows, due, table, curated, &outcome.tombstones);
+                let written = writer.commit(ranges, build).await?;
+                metrics.rows(&table.name.to_string(), written);
+                Ok::<(), Unwritten>(())
+            };
+            if table.hidden {
+                commit.await?;
+            } else {
+                open.push(commit);
+            }
+        }
+        let dead_letter = async {
+            let dead = self.dead_letter.commit(ranges, |due| dead_rows(rows, due, outcome)).await?;
+            metrics.dead_letters(&self.contract.topic, dead);
+            Ok::<(), Unwritten>(())
+        };
+        let (open, dead_letter) = futures::join!(join_all(open), dead_letter);
+        open.into_iter().chain([dead_letter]).collect()
+    }
+}
+
+/// An engine at work, which it comes back from.
+type Processing = JoinHandle<(Engine, Result<Outcome, IngestError>)>;
+
+type Part = (RecordBatch, Ranges);
+
+/// Two batches that stand for the same offsets as one.
+fn halves(rows: &RecordBatch, ranges: &Ranges) -> Result<(Part, Part), IngestError> {
+    let middle = rows.num_rows() / 2;
+    let (first, second) = (rows.slice(0, middle), rows.slice(middle, rows.num_rows() - middle));
+    let partitions = first.column(first.schema_ref().index_of("partition")?).as_primitive::<Int32Type>();
+    let offsets = first.column(first.schema_ref().index_of("offset")?).as_primitive::<Int64Type>();
+    let mut before = Ranges::new();
+    for (partition, offset) in partitions.values().iter().zip(offsets.values()) {
+        if let Some(range) = ranges.get(partition) {
+            before.entry(*partition).or_insert(*range).next = offset + 1;
+        }
+    }
+    let mut after = ranges.clone();
+    for (partition, range) in &before {
+        after.entry(*partition).and_modify(|rest| rest.from = range.next);
+    }
+    after.retain(|_, range| range.from < range.next);
+    Ok(((first, before), (second, after)))
+}
