@@ -15,6 +15,7 @@ import threading
 from pathlib import Path
 
 from . import places, tls
+from .config import write as write_config
 from .issuer import Issuer
 from .kafka import Kafka
 from .processes import StartError, write_secret
@@ -116,6 +117,13 @@ def main() -> None:
     up = actions.add_parser("up", help="start the parts and stay")
     up.add_argument("--dir", type=Path, required=True, help="folder of data, logs, credentials and parts.json")
     up.add_argument("--only", default="kafka,s3,issuer", help="comma-separated: kafka, s3, issuer")
+    config = actions.add_parser("config", help="write lakeward.toml, producer.toml and run.json for parts that are up")
+    config.add_argument("--parts", type=Path, required=True, help="the parts.json of `up`")
+    config.add_argument("--dir", type=Path, required=True, help="where to write")
+    config.add_argument("--lakehouse", type=Path, default=places.LISTS.parents[1] / "sql")
+    config.add_argument("--user", default="lakeward", help="the Kafka user that reads (stranger has no right)")
+    config.add_argument("--s3-tls", action="store_true", help="storage over TLS")
+    config.add_argument("--mutual-tls", action="store_true", help="Kafka by certificate instead of password")
     actions.add_parser("check", help="say whether the set-up is done (exit status 0 or 1)")
     actions.add_parser("bundles", help="list Synthea's bundles")
     arguments = parser.parse_args()
@@ -128,6 +136,14 @@ def main() -> None:
         return
 
     folder = arguments.dir.resolve()
+    if arguments.action == "config":
+        described = json.loads(arguments.parts.read_text())
+        run = write_config(
+            described, folder, arguments.lakehouse, user=arguments.user, s3_tls=arguments.s3_tls, mutual_tls=arguments.mutual_tls
+        )
+        print(json.dumps({name: value for name, value in run.items() if name != "parts"}))
+        return
+
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "parts.json").unlink(missing_ok=True)
     parts = Parts(folder, set(arguments.only.split(",")))
