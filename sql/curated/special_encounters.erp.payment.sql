@@ -11,7 +11,7 @@ special AS (
   SELECT DISTINCT _lw_row FROM service WHERE code IN (SELECT code FROM special_codes)
 )
 SELECT e._lw_row, e.payload['encounter_id'] AS encounter_id
-FROM event e
-LEFT JOIN special s ON s._lw_row = e._lw_row
+FROM special s
+RIGHT JOIN event e ON s._lw_row = e._lw_row
 WHERE e.payload['encounter_id'] IS NOT NULL
   AND s._lw_row IS NOT NULL
