@@ -6,6 +6,8 @@
 //! A protocol speaks to the service with a context from here and with no other.
 
 mod arrival;
+#[cfg(test)]
+pub(crate) mod fixture;
 mod shutdown;
 mod types;
 

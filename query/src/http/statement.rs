@@ -8,7 +8,7 @@ use serde::Deserialize;
 use utoipa::ToSchema;
 
 use super::accept::Format;
-use super::answer::send;
+use super::answer::{Asked, send};
 use super::problem::Problem;
 use super::{HttpState, answer};
 use crate::gateway::{Arrival, Protocol};
@@ -111,7 +111,8 @@ async fn run(state: &HttpState, arrival: &Arrival, request: Request) -> Result<R
     let statement: Statement = serde_json::from_slice(&body).map_err(|error| not_a_statement(&error))?;
     let context = state.gateway.context(arrival, &claims, statement.purpose.as_deref())?;
     let answer = state.gateway.service().execute(&context, &statement.sql, None).await?;
-    Ok(send(&context, format, answer).await?)
+    let asked = Asked { request_id: &context.request_id, purpose: &context.principal.purpose, format };
+    Ok(send(asked, answer).await?)
 }
 
 /// The token of the `Authorization` header; `None` without the header. Any other scheme is a bad credential.

@@ -75,3 +75,64 @@ fn named_apart(schema: &SchemaRef) -> Result<&SchemaRef, QueryError> {
 fn truncated_by_trailer(bytes: Bytes, truncated: bool) -> Ending {
     Ending { bytes, then: if truncated { Then::TruncatedTrailer } else { Then::Close } }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use datafusion::arrow::array::{ArrayRef, BinaryArray, Date32Array, Decimal128Array, ListArray, TimestampMicrosecondArray};
+    use datafusion::arrow::datatypes::{DataType, Field, Int64Type, Schema};
+
+    use super::*;
+
+    fn written(format: Format, batch: &RecordBatch) -> String {
+        let mut encoder = encoder(format, batch.schema_ref()).unwrap();
+        let mut bytes = encoder.begin().unwrap().to_vec();
+        bytes.extend(encoder.batch(batch).unwrap());
+        bytes.extend(encoder.end(false).unwrap().bytes);
+        String::from_utf8(bytes).unwrap()
+    }
+
+    fn of_many_types() -> RecordBatch {
+        let amounts = Decimal128Array::from(vec![Some(1250), None]).with_precision_and_scale(10, 2).unwrap();
+        let at = TimestampMicrosecondArray::from(vec![Some(0), None]).with_timezone("UTC");
+        let lists = ListArray::from_iter_primitive::<Int64Type, _, _>([Some(vec![Some(1), None]), None]);
+        RecordBatch::try_from_iter([
+            ("day", Arc::new(Date32Array::from(vec![Some(0), None])) as ArrayRef),
+            ("at", Arc::new(at)),
+            ("amount", Arc::new(amounts)),
+            ("bytes", Arc::new(BinaryArray::from(vec![Some(&b"\x00\xff"[..]), None]))),
+            ("list", Arc::new(lists)),
+        ])
+        .unwrap()
+    }
+
+    #[test]
+    fn every_type_of_a_table_has_a_form_in_json() {
+        let rows = written(Format::Ndjson, &of_many_types());
+        let first: serde_json::Value = serde_json::from_str(rows.lines().next().unwrap()).unwrap();
+        assert_eq!(first["day"], "1970-01-01");
+        assert_eq!(first["at"], "1970-01-01T00:00:00Z");
+        assert_eq!(first["bytes"], "00ff");
+        assert_eq!(first["list"], serde_json::json!([1, null]));
+    }
+
+    #[test]
+    fn every_type_of_a_table_has_a_form_in_csv() {
+        let expected = "day,at,amount,bytes,list\n1970-01-01,1970-01-01T00:00:00Z,12.50,00ff,\"[1,null]\"\n,,,,\n";
+        assert_eq!(written(Format::Csv, &of_many_types()), expected);
+    }
+
+    #[test]
+    fn two_columns_of_one_name_are_lost_in_no_form() {
+        let twice = |name: &str| Field::new(name, DataType::Int64, true);
+        let schema = Arc::new(Schema::new(vec![twice("id"), twice("id")]));
+        for format in [Format::Json, Format::Ndjson] {
+            let refused = encoder(format, &schema).err().unwrap();
+            assert_eq!(refused.code, ErrorCode::InvalidRequest);
+        }
+        for format in [Format::Csv, Format::Arrow] {
+            assert!(encoder(format, &schema).is_ok());
+        }
+    }
+}

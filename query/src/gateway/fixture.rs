@@ -1,0 +1,179 @@
+//! A small lakehouse in a temporary folder, with people who may and people who may not, for the tests of protocols.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use datafusion::arrow::array::{Date32Array, Int64Array, RecordBatch, StringArray};
+use lakeward_iam::{Authenticator, AuthenticatorConfig, Claims, DevelopmentIssuer, Policies, ResourceTable};
+use lakeward_tables::{Change, Lake, Lakehouse, StorageConfig, TableName};
+use prometheus::Registry;
+use tempfile::TempDir;
+
+use super::{Gateway, RequestMetrics};
+use crate::{Masks, PseudonymKeys, QueryConfig, QueryMetrics, QueryService, TracingAudit};
+
+const FILES: [(&str, &str); 7] = [
+    (
+        "contracts/raw/demo.person.odcs.yaml",
+        "apiVersion: v3.0.2
+kind: DataContract
+id: demo.person
+name: People
+version: 1.0.0
+status: active
+customProperties:
+  - {property: topic, value: demo.person}
+  - {property: format, value: json}
+schema:
+  - name: raw.demo_person
+    physicalName: raw.demo_person
+    logicalType: object
+    properties:
+      - {name: id, logicalType: string}
+",
+    ),
+    (
+        "contracts/curated/people.odcs.yaml",
+        "apiVersion: v3.0.2
+kind: DataContract
+id: curated.people
+name: People
+version: 1.0.0
+status: active
+description: {purpose: Who the people are.}
+schema:
+  - name: curated.people
+    physicalName: curated.people
+    logicalType: object
+    customProperties:
+      - {property: from, value: demo.person}
+      - {property: mode, value: append}
+    properties:
+      - {name: id, logicalType: string, required: true, primaryKey: true, primaryKeyPosition: 1, tags: [key.subject]}
+      - {name: name, logicalType: string, tags: [name], description: The full name.}
+      - {name: born, logicalType: date, tags: [identifier.quasi]}
+      - {name: visits, logicalType: integer, tags: [count]}
+",
+    ),
+    (
+        "curated/people.sql",
+        "SELECT _lw_row, payload['id'] AS id, CAST(NULL AS VARCHAR) AS name, CAST(NULL AS DATE) AS born,
+CAST(NULL AS BIGINT) AS visits FROM event",
+    ),
+    (
+        "policies/demo.cedarschema",
+        "entity User in [Role];
+entity Role;
+entity Schema;
+entity Table in [Schema, Table];
+entity Column in [Table, Tag];
+entity Tag;
+type Asked = { rows: String, purpose: String };
+action read, export, erase appliesTo { principal: [User], resource: [Table], context: Asked };
+action see_clear, see_generalised, see_pseudonym appliesTo { principal: [User], resource: [Column], context: Asked };
+",
+    ),
+    (
+        "policies/demo.cedar",
+        r#"@id("keeper.people.clear")
+permit (principal in Role::"keeper", action in [Action::"read", Action::"see_clear"], resource in Table::"curated.people")
+when { context.rows == "all" && context.purpose == "care" };
+@id("counter.people.pseudonym")
+permit (principal in Role::"counter", action in [Action::"read", Action::"see_pseudonym"], resource in Table::"curated.people")
+when { context.rows == "all" && (action == Action::"read" || resource in [Tag::"key.subject"]) };
+@id("counter.people.generalised")
+permit (principal in Role::"counter", action in [Action::"read", Action::"see_generalised"], resource in Table::"curated.people")
+when { context.rows == "all" && (action == Action::"read" || resource in [Tag::"identifier.quasi"]) };
+@id("counter.people.clear")
+permit (principal in Role::"counter", action in [Action::"read", Action::"see_clear"], resource in Table::"curated.people")
+when { context.rows == "all" && (action == Action::"read" || resource in [Tag::"count"]) };
+"#,
+    ),
+    (
+        "policies/masks.yaml",
+        "generalised:
+  identifier.quasi: {born: year, default: null}
+pseudonym:
+  key.subject: hmac
+",
+    ),
+    ("policies/purposes.yaml", "roles: {keeper: care, counter: bi, nobody: public}\nincompatible: []\n"),
+];
+
+/// The lakehouse and whoever may ask for tokens.
+pub(crate) struct House {
+    pub(crate) gateway: Gateway,
+    pub(crate) registry: Registry,
+    issuer: DevelopmentIssuer,
+    _folder: TempDir,
+}
+
+impl House {
+    /// Three people: `a` Ada, born 1950-01-02, 3 visits; `b` Bo, born 1990-05-06, none; `c`, unknown but for 7 visits.
+    pub(crate) async fn open(config: QueryConfig) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let declared = folder.path().join("sql");
+        for (name, text) in FILES {
+            let file = declared.join(name);
+            fs::create_dir_all(file.parent().unwrap()).unwrap();
+            fs::write(file, text).unwrap();
+        }
+        let lakehouse = Arc::new(Lakehouse::load(&declared).unwrap());
+        let policies = Arc::new(Policies::load(&declared.join("policies"), &resources(&lakehouse)).unwrap());
+        let lake = lake(&folder.path().join("store"), Arc::clone(&lakehouse)).await;
+        let issuer = DevelopmentIssuer::open(&folder.path().join("key.pem"), "https://dev.example", "lakeward").unwrap();
+        let authenticator = Authenticator::new(AuthenticatorConfig::default(), vec![issuer.local()]).unwrap();
+        let registry = Registry::new();
+        let service = QueryService::new(
+            lake,
+            lakehouse,
+            Arc::clone(&policies),
+            Masks::load(&declared.join("policies/masks.yaml")).unwrap(),
+            PseudonymKeys::from_master(&[7; 32]).unwrap(),
+            config,
+            Arc::new(TracingAudit),
+            QueryMetrics::register(&registry).unwrap(),
+        );
+        let metrics = RequestMetrics::register(&registry).unwrap();
+        let gateway = Gateway::new(service, Arc::new(authenticator), policies, metrics);
+        Self { gateway, registry, issuer, _folder: folder }
+    }
+
+    /// A token of a person with these roles, good for an hour.
+    pub(crate) fn token(&self, person: &str, roles: &[&str]) -> String {
+        let claims = roles.iter().fold(Claims::new(person), |claims, role| claims.role(*role));
+        self.issuer.mint(&claims, Duration::from_secs(3600)).unwrap()
+    }
+}
+
+fn resources(lakehouse: &Lakehouse) -> Vec<ResourceTable> {
+    lakehouse
+        .governed_tables()
+        .into_iter()
+        .map(|table| ResourceTable {
+            name: table.name.to_string(),
+            parents: Vec::new(),
+            columns: table.columns.into_iter().map(|column| (column.name, column.tags)).collect(),
+            scopes: Vec::new(),
+            scope_attributes: BTreeMap::new(),
+        })
+        .collect()
+}
+
+async fn lake(store: &Path, lakehouse: Arc<Lakehouse>) -> Lake {
+    fs::create_dir_all(store).unwrap();
+    let lake = Lake::open(&StorageConfig::local(store).unwrap(), lakehouse).await.unwrap();
+    let rows = RecordBatch::try_from_iter([
+        ("id", Arc::new(StringArray::from(vec!["a", "b", "c"])) as _),
+        ("name", Arc::new(StringArray::from(vec![Some("Ada"), Some("Bo"), None])) as _),
+        ("born", Arc::new(Date32Array::from(vec![Some(-7304), Some(7430), None])) as _),
+        ("visits", Arc::new(Int64Array::from(vec![3, 0, 7])) as _),
+    ])
+    .unwrap();
+    let people: TableName = "curated.people".parse().unwrap();
+    lake.commit(&people, Change::Append { rows: vec![rows], progress: Vec::new() }).await.unwrap();
+    lake
+}
