@@ -1,0 +1,19 @@
+//! The folder `sql/` as declared: data contracts (Open Data Contract Standard v3), curated SELECTs, reference data and
+//! queries. [`Lakehouse::load`] reads and checks all of it and tells every problem at once, each with its file and line.
+
+mod check;
+mod curated;
+mod document;
+mod lakehouse;
+mod raw;
+mod reference;
+mod schema;
+mod types;
+mod yaml;
+
+pub use curated::{Mode, QualityRule, SourceSelect, TableContract, Tombstone};
+pub use lakehouse::Lakehouse;
+pub use raw::{PayloadFormat, TopicContract, dead_letter_schema, raw_schema};
+pub use schema::{Column, GovernedTable};
+
+pub(crate) use types::timestamp;

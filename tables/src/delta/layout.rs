@@ -1,0 +1,113 @@
+//! How a table of the lakehouse is laid out in Delta: its columns, partitions and properties.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+
+use crate::{
+    BUCKET_COLUMN, DELETED_COLUMN, EPOCH_COLUMN, GovernedTable, Mode, OFFSET_COLUMN, TIME_COLUMN, TableContract,
+    TableName, VERSION_COLUMN,
+};
+
+/// Upsert tables rewrite the buckets a commit touches; few, so that a small table stays a few files.
+const BUCKETS: i32 = 4;
+/// Table property that keeps the number of buckets, for a table outlives the constant.
+pub(crate) const BUCKETS_PROPERTY: &str = "lakeward.buckets";
+
+/// What a table looks like in storage.
+#[derive(Debug)]
+pub(crate) struct Layout {
+    pub(crate) name: TableName,
+    pub(crate) description: String,
+    /// What readers get.
+    pub(crate) contract: SchemaRef,
+    /// What data files hold: the contract's columns first, then the engine's.
+    pub(crate) physical: SchemaRef,
+    /// Columns whose statistics may stand in the log.
+    pub(crate) statistics: BTreeSet<String>,
+    /// The primary key, for tables that take upserts.
+    pub(crate) key: Option<Vec<String>>,
+    /// Whether the table holds payloads as they arrived.
+    pub(crate) raw: bool,
+}
+
+impl Layout {
+    /// The layout of a raw or dead-letter table.
+    pub(crate) fn raw(table: &GovernedTable) -> Self {
+        let contract = table.schema();
+        Self {
+            name: table.name.clone(),
+            description: table.description.clone(),
+            physical: contract.clone(),
+            contract,
+            statistics: prunable(table),
+            key: None,
+            raw: true,
+        }
+    }
+
+    /// The layout of a curated table.
+    pub(crate) fn curated(table: &TableContract) -> Self {
+        let governed = table.governed();
+        let contract = governed.schema();
+        let upsert = table.mode == Mode::Upsert;
+        let mut fields: Vec<Arc<Field>> = contract.fields().iter().cloned().collect();
+        for name in [VERSION_COLUMN, TIME_COLUMN, EPOCH_COLUMN, OFFSET_COLUMN] {
+            fields.push(Arc::new(Field::new(name, DataType::Int64, true)));
+        }
+        let mut statistics = prunable(&governed);
+        if upsert {
+            fields.push(Arc::new(Field::new(DELETED_COLUMN, DataType::Boolean, true)));
+            statistics.insert(DELETED_COLUMN.into());
+        }
+        Self {
+            name: table.name.clone(),
+            description: table.description.clone(),
+            contract,
+            physical: Schema::new(fields).into(),
+            statistics,
+            key: upsert.then(|| table.primary_key.clone()),
+            raw: false,
+        }
+    }
+
+    /// The schema in the Delta log: the physical one, and the partition column of an upsert table.
+    pub(crate) fn logged_schema(&self) -> Schema {
+        let mut fields: Vec<Arc<Field>> = self.physical.fields().iter().cloned().collect();
+        if self.key.is_some() {
+            fields.push(Arc::new(Field::new(BUCKET_COLUMN, DataType::Int32, true)));
+        }
+        Schema::new(fields)
+    }
+
+    pub(crate) fn partition_columns(&self) -> Vec<String> {
+        self.key.iter().map(|_| BUCKET_COLUMN.to_string()).collect()
+    }
+
+    /// Properties of a new table.
+    pub(crate) fn properties(&self) -> HashMap<String, Option<String>> {
+        let mut properties = HashMap::new();
+        // What the log keeps of a column outlives the erasure of its rows: only what contracts allow may stand there.
+        if self.statistics.is_empty() {
+            properties.insert("delta.dataSkippingNumIndexedCols".into(), Some("0".into()));
+        } else {
+            let columns = self.statistics.iter().cloned().collect::<Vec<_>>().join(",");
+            properties.insert("delta.dataSkippingStatsColumns".into(), Some(columns));
+        }
+        if self.key.is_some() {
+            properties.insert(BUCKETS_PROPERTY.into(), Some(BUCKETS.to_string()));
+        }
+        properties
+    }
+
+    /// The number of buckets, from the properties of the table in storage.
+    pub(crate) fn buckets(properties: &HashMap<String, String>) -> i32 {
+        properties.get(BUCKETS_PROPERTY).and_then(|n| n.parse().ok()).filter(|n| *n > 0).unwrap_or(BUCKETS)
+    }
+}
+
+/// Nested columns have no statistics.
+fn prunable(table: &GovernedTable) -> BTreeSet<String> {
+    table.columns.iter().filter(|c| c.prunable && !c.data_type.is_nested()).map(|c| c.name.clone()).collect()
+}

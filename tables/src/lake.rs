@@ -1,0 +1,174 @@
+//! The tables of one store.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use arrow::datatypes::SchemaRef;
+use datafusion::execution::SendableRecordBatchStream;
+use datafusion::execution::object_store::ObjectStoreUrl;
+use datafusion::execution::runtime_env::RuntimeEnv;
+use datafusion::logical_expr::{Expr, ident, lit};
+use datafusion::prelude::{SessionConfig, SessionContext};
+use futures::{StreamExt, TryStreamExt};
+
+use crate::delta::Table;
+use crate::delta::layout::Layout;
+use crate::storage::Store;
+use crate::{Change, Committed, Lakehouse, Mode, Snapshot, StorageConfig, TableName, TablesError};
+
+/// How many tables are opened at the same time.
+const OPENING: usize = 8;
+
+/// The tables that a lakehouse declares, in one store. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Lake {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    lakehouse: Arc<Lakehouse>,
+    store: Store,
+    store_url: ObjectStoreUrl,
+    tables: BTreeMap<TableName, Table>,
+}
+
+impl Lake {
+    /// Opens the store, which must be reachable and have put-if-absent. Tables are created when first used.
+    pub async fn open(config: &StorageConfig, lakehouse: Arc<Lakehouse>) -> Result<Self, TablesError> {
+        let store = Store::open(config)?;
+        store.probe().await?;
+        // Several lakes may meet in one RuntimeEnv.
+        static LAKES: AtomicU64 = AtomicU64::new(0);
+        let number = LAKES.fetch_add(1, Ordering::Relaxed);
+        let store_url = ObjectStoreUrl::parse(format!("lakeward://lake-{number}"))
+            .map_err(|e| TablesError::Configuration(e.to_string()))?;
+        let mut tables = BTreeMap::new();
+        let layouts = lakehouse.governed_tables().into_iter().map(|governed| match lakehouse.table(&governed.name) {
+            Some(contract) => Layout::curated(contract),
+            None => Layout::raw(&governed),
+        });
+        for layout in layouts {
+            let name = layout.name.clone();
+            let log = store.log_store(&name)?;
+            tables.insert(name, Table::new(layout, log, store.tables().clone(), store_url.clone()));
+        }
+        Ok(Self { inner: Arc::new(Inner { lakehouse, store, store_url, tables }) })
+    }
+
+    /// What the tables are declared to be.
+    pub fn lakehouse(&self) -> &Arc<Lakehouse> {
+        &self.inner.lakehouse
+    }
+
+    /// Where the tables stand, without credentials.
+    pub fn url(&self) -> String {
+        self.inner.store.url().to_string()
+    }
+
+    /// The names of all tables, declared and therefore readable, whether in storage yet or not.
+    pub fn names(&self) -> impl Iterator<Item = &TableName> {
+        self.inner.tables.keys()
+    }
+
+    /// The contract's columns of a table, as appends and upserts must bring them.
+    pub fn schema(&self, table: &TableName) -> Result<SchemaRef, TablesError> {
+        Ok(self.table(table)?.schema())
+    }
+
+    /// How a table is written. Raw and dead-letter tables are appended to, and so are for now `corrected` ones: only
+    /// [`Mode::Upsert`] takes [`Change::Upsert`].
+    pub fn mode(&self, table: &TableName) -> Result<Mode, TablesError> {
+        self.table(table)?;
+        Ok(self.inner.lakehouse.table(table).map_or(Mode::Append, |contract| contract.mode))
+    }
+
+    /// A version of the table that was the newest at most `max_age` ago. Callers share it; one of them looks it up.
+    pub async fn snapshot(&self, table: &TableName, max_age: Duration) -> Result<Snapshot, TablesError> {
+        self.table(table)?.snapshot(max_age).await
+    }
+
+    /// The newest version, looked up after this call began.
+    pub async fn fresh_snapshot(&self, table: &TableName) -> Result<Snapshot, TablesError> {
+        self.table(table)?.snapshot(Duration::ZERO).await
+    }
+
+    /// The next offset of each partition of a topic that the table has anything of, as of its newest version.
+    pub async fn next_offsets(
+        &self,
+        table: &TableName,
+        source: &str,
+        topic: &str,
+    ) -> Result<BTreeMap<i32, i64>, TablesError> {
+        self.table(table)?.next_offsets(source, topic).await
+    }
+
+    /// Commits rows and positions together. After an error that [`TablesError::is_transient`] the commit may have
+    /// landed: read [`Lake::next_offsets`] before trying again.
+    pub async fn commit(&self, table: &TableName, change: Change) -> Result<Committed, TablesError> {
+        self.table(table)?.commit(change).await
+    }
+
+    /// Live rows of the newest version.
+    pub async fn row_count(&self, table: &TableName) -> Result<u64, TablesError> {
+        Ok(self.fresh_snapshot(table).await?.rows)
+    }
+
+    /// The rows of a raw table from one partition with `from <= offset < to`, by rising offset, with the columns of
+    /// [`crate::raw_schema`]: what another table catches up from. The range is sorted in memory: ask for a bounded one.
+    pub async fn raw_rows(
+        &self,
+        table: &TableName,
+        source: &str,
+        topic: &str,
+        partition: i32,
+        from: i64,
+        to: i64,
+    ) -> Result<SendableRecordBatchStream, TablesError> {
+        let snapshot = self.fresh_snapshot(table).await?;
+        let wanted: Expr = ident("source")
+            .eq(lit(source))
+            .and(ident("topic").eq(lit(topic)))
+            .and(ident("partition").eq(lit(partition)))
+            .and(ident("offset").gt_eq(lit(from)))
+            .and(ident("offset").lt(lit(to)));
+        let session = SessionContext::new_with_config(SessionConfig::new().with_target_partitions(1));
+        let query = async {
+            session
+                .read_table(snapshot.provider())?
+                .filter(wanted)?
+                .sort(vec![ident("offset").sort(true, false)])?
+                .execute_stream()
+                .await
+        };
+        query.await.map_err(|source| TablesError::Query { table: table.clone(), source: Box::new(source) })
+    }
+
+    /// Makes the store known to a `RuntimeEnv`. Scans of [`Snapshot::provider`] do it by themselves; this is for plans
+    /// that run in another `RuntimeEnv` than they were made in.
+    pub fn register_stores(&self, runtime: &RuntimeEnv) {
+        runtime.register_object_store(self.inner.store_url.as_ref(), self.inner.store.tables().clone());
+    }
+
+    /// Opens every table, and creates those that are absent.
+    pub async fn create_all(&self) -> Result<(), TablesError> {
+        futures::stream::iter(self.inner.tables.values())
+            .map(|table| table.snapshot(Duration::ZERO))
+            .buffer_unordered(OPENING)
+            .try_for_each(|_| async { Ok(()) })
+            .await
+    }
+
+    /// Whether the storage answers now.
+    pub async fn check_reachable(&self) -> Result<(), TablesError> {
+        let listed = self.inner.store.tables().list_with_delimiter(None).await;
+        let action = format!("listing {}", self.inner.store.url());
+        listed.map(|_| ()).map_err(|source| TablesError::Storage { action, source })
+    }
+
+    fn table(&self, name: &TableName) -> Result<&Table, TablesError> {
+        self.inner.tables.get(name).ok_or_else(|| TablesError::UnknownTable(name.clone()))
+    }
+}
