@@ -1,14 +1,25 @@
 //! The rows of an answer, as they come.
+//!
+//! The plan runs in a task of its own, a few batches ahead of the client. So a panic of the engine ends the statement and
+//! nothing else, the time limit holds even while the engine computes, and dropping the answer ends the task.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
-use datafusion::arrow::array::RecordBatch;
-use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
+use datafusion::arrow::compute::cast;
+use datafusion::arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
+use datafusion::common::DataFusionError;
 use futures::stream::BoxStream;
+use futures::{Stream, StreamExt, stream};
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 
-use crate::QueryError;
+use crate::audit::Outcome;
+use crate::ledger::Ledger;
+use crate::translate;
+use crate::{ErrorCode, QueryError};
 
 /// Batches of an answer; dropping it ends the statement.
 pub type AnswerStream = BoxStream<'static, Result<RecordBatch, QueryError>>;
@@ -25,4 +36,167 @@ pub struct Answer {
     pub truncated: Arc<AtomicBool>,
     /// The time limit that holds for this answer.
     pub time_limit: Duration,
+}
+
+/// Batches that wait for the client.
+const AHEAD: usize = 2;
+
+/// The limits of one answer.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limits {
+    pub(crate) rows: usize,
+    pub(crate) time: Duration,
+    pub(crate) deadline: Instant,
+}
+
+impl Answer {
+    /// Starts to run; what goes wrong later is the stream's last item.
+    pub(crate) fn start(
+        schema: SchemaRef,
+        batches: impl Stream<Item = Result<RecordBatch, DataFusionError>> + Send + 'static,
+        limits: Limits,
+        ledger: Ledger,
+    ) -> Self {
+        let truncated = Arc::new(AtomicBool::new(false));
+        let (sender, receiver) = mpsc::channel(AHEAD);
+        let task = tokio::spawn(async move {
+            let mut batches = std::pin::pin!(batches);
+            while let Some(batch) = batches.next().await {
+                let failed = batch.is_err();
+                if sender.send(batch).await.is_err() || failed {
+                    break;
+                }
+            }
+        });
+        let reader = Reader {
+            receiver,
+            task: Running(task),
+            schema: Arc::clone(&schema),
+            left: limits.rows,
+            deadline: limits.deadline,
+            truncated: Arc::clone(&truncated),
+            ledger,
+        };
+        let stream = stream::unfold(Some(reader), |reader| async move {
+            let mut reader = reader?;
+            match reader.next().await {
+                Some(Ok(batch)) => Some((Ok(batch), Some(reader))),
+                Some(Err(error)) => {
+                    reader.ledger.finish(Outcome::Failed(error.code));
+                    Some((Err(error), None))
+                }
+                None => {
+                    let cut = reader.truncated.load(Ordering::Acquire);
+                    reader.ledger.finish(if cut { Outcome::Truncated } else { Outcome::Complete });
+                    None
+                }
+            }
+        });
+        Self { schema, stream: stream.boxed(), row_limit: limits.rows, truncated, time_limit: limits.time }
+    }
+}
+
+/// Ends the task when it is dropped.
+struct Running(JoinHandle<()>);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+struct Reader {
+    receiver: mpsc::Receiver<Result<RecordBatch, DataFusionError>>,
+    task: Running,
+    schema: SchemaRef,
+    left: usize,
+    deadline: Instant,
+    truncated: Arc<AtomicBool>,
+    ledger: Ledger,
+}
+
+impl Reader {
+    async fn next(&mut self) -> Option<Result<RecordBatch, QueryError>> {
+        loop {
+            let received = tokio::time::timeout_at(self.deadline.into(), self.receiver.recv()).await;
+            let batch = match received {
+                Err(_) => return Some(Err(QueryError::time_limit())),
+                Ok(None) => return self.ended().await.map(Err),
+                Ok(Some(Err(error))) => return Some(Err(translate::execution(&error))),
+                Ok(Some(Ok(batch))) => batch,
+            };
+            if batch.num_rows() == 0 {
+                continue;
+            }
+            if self.left == 0 {
+                self.truncated.store(true, Ordering::Release);
+                return None;
+            }
+            let rows = batch.num_rows().min(self.left);
+            if rows < batch.num_rows() {
+                self.truncated.store(true, Ordering::Release);
+            }
+            let batch = answered(&batch.slice(0, rows), &self.schema);
+            self.left = if self.truncated.load(Ordering::Acquire) { 0 } else { self.left - rows };
+            self.ledger.add_rows(rows);
+            return Some(batch);
+        }
+    }
+
+    /// The task is over: by itself, or by a panic.
+    async fn ended(&mut self) -> Option<QueryError> {
+        match (&mut self.task.0).await {
+            Ok(()) => None,
+            Err(_) => {
+                tracing::error!("the engine panicked while it ran a statement");
+                Some(QueryError::internal())
+            }
+        }
+    }
+}
+
+/// The schema that clients get: nullable, without view types.
+pub(crate) fn answer_schema(schema: &Schema) -> SchemaRef {
+    let fields: Vec<Field> = schema
+        .fields()
+        .iter()
+        .map(|field| {
+            Field::new(field.name(), without_views(field.data_type()), true).with_metadata(field.metadata().clone())
+        })
+        .collect();
+    Arc::new(Schema::new(fields))
+}
+
+fn without_views(data_type: &DataType) -> DataType {
+    let inside = |field: &FieldRef| {
+        let data_type = without_views(field.data_type());
+        Arc::new(field.as_ref().clone().with_data_type(data_type))
+    };
+    match data_type {
+        DataType::Utf8View => DataType::Utf8,
+        DataType::BinaryView => DataType::Binary,
+        DataType::List(field) => DataType::List(inside(field)),
+        DataType::LargeList(field) => DataType::LargeList(inside(field)),
+        DataType::FixedSizeList(field, size) => DataType::FixedSizeList(inside(field), *size),
+        DataType::Struct(fields) => DataType::Struct(fields.iter().map(inside).collect()),
+        other => other.clone(),
+    }
+}
+
+fn answered(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch, QueryError> {
+    let told = |error| translate::execution(&DataFusionError::ArrowError(Box::new(error), None));
+    if batch.num_columns() != schema.fields().len() {
+        return Err(QueryError::new(ErrorCode::Internal, "the statement failed inside the server"));
+    }
+    let columns = batch
+        .columns()
+        .iter()
+        .zip(schema.fields())
+        .map(|(column, field)| match column.data_type() == field.data_type() {
+            true => Ok(Arc::clone(column)),
+            false => cast(column, field.data_type()).map_err(told),
+        })
+        .collect::<Result<Vec<ArrayRef>, QueryError>>()?;
+    let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+    RecordBatch::try_new_with_options(Arc::clone(schema), columns, &options).map_err(told)
 }

@@ -6,8 +6,6 @@
 
 use std::fmt;
 
-use datafusion::arrow::error::ArrowError;
-use datafusion::common::{DataFusionError, SchemaError};
 use serde::Serialize;
 
 /// Why a statement is not of the kind that may run here.

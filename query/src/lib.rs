@@ -10,30 +10,36 @@
 //! - the *barrier* is the plan node between the governed rows and whatever the statement does with them;
 //! - the *gate* decides which statements and which plan nodes may exist at all.
 //!
-//! No statement reaches a table except below a barrier: the [`verifier`] looks at the final physical plan and refuses it
+//! No statement reaches a table except below a barrier: the verifier looks at the final physical plan and refuses it
 //! otherwise.
 
-pub mod answer;
-pub mod audit;
-pub mod barrier;
-pub mod catalog;
-pub mod error;
+mod answer;
+mod audit;
+mod barrier;
+mod catalog;
+mod error;
+mod explain;
 pub mod flight;
-pub mod gate;
+mod gate;
 pub mod gateway;
-pub mod governed;
+mod governed;
 pub mod http;
-pub mod keys;
-pub mod masks;
-pub mod metrics;
-pub mod request;
-pub mod service;
-pub mod session;
-pub mod verifier;
+mod keys;
+mod ledger;
+mod masks;
+mod metrics;
+mod request;
+mod service;
+mod session;
+#[cfg(test)]
+mod tests;
+mod translate;
+mod verifier;
 
 pub use answer::{Answer, AnswerStream};
 pub use audit::{Audit, AuditEvent, AuditedColumn, AuditedTable, Outcome, TracingAudit};
 pub use error::{ErrorCode, Position, QueryError, RefusedKind};
+pub use governed::{TableSnapshot, TableSnapshots, attributes_of, check};
 pub use keys::{KeyError, PseudonymKeys};
 pub use masks::{MaskProblem, Masks};
 pub use metrics::QueryMetrics;

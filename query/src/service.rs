@@ -1,13 +1,36 @@
 //! The one service every protocol asks.
 
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use datafusion::common::ParamValues;
-use lakeward_iam::Policies;
-use lakeward_tables::{Lake, Lakehouse};
+use chrono::{DateTime, Utc};
+use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use datafusion::common::{DataFusionError, ParamValues};
+use datafusion::execution::session_state::SessionState;
+use datafusion::logical_expr::LogicalPlan;
+use datafusion::physical_plan::{ExecutionPlan, execute_stream};
+use datafusion::sql::resolve::resolve_table_references;
+use futures::{FutureExt, stream};
+use lakeward_iam::{Policies, Principal};
+use lakeward_tables::{GovernedTable, Lake, Lakehouse, TableName};
+use parking_lot::Mutex;
 
+use crate::answer::{Limits, answer_schema};
+use crate::audit::Outcome;
+use crate::catalog::{GovernedCatalog, Tables};
+use crate::explain;
+use crate::gate::{self, Question};
+use crate::governed::{GovernedProvider, Predicates, Reads, Rows, TableSnapshot, TableSnapshots, View};
+use crate::ledger::Ledger;
+use crate::masks::MaskContext;
+use crate::session::{CATALOG, DEFAULT_SCHEMA, Sessions};
+use crate::translate;
+use crate::verifier::{self, Expected};
 use crate::{
-    Answer, Audit, Masks, Prepared, PseudonymKeys, QueryConfig, QueryError, QueryMetrics, RequestContext, VisibleTable,
+    Answer, Audit, ErrorCode, Masks, Prepared, PseudonymKeys, QueryConfig, QueryError, QueryMetrics, RequestContext,
+    VisibleColumn, VisibleTable,
 };
 
 /// Answers statements, each for its own principal. Cheap to clone.
@@ -16,7 +39,36 @@ pub struct QueryService {
     inner: Arc<Inner>,
 }
 
-struct Inner {}
+struct Inner {
+    snapshots: Arc<dyn TableSnapshots>,
+    tables: BTreeMap<TableName, Declared>,
+    policies: Arc<Policies>,
+    masks: Masks,
+    keys: PseudonymKeys,
+    config: QueryConfig,
+    sessions: Result<Sessions, QueryError>,
+    audit: Arc<dyn Audit>,
+    metrics: QueryMetrics,
+    /// Views by principal; policies and contracts do not change while the service lives.
+    views: Mutex<HashMap<String, Views>>,
+}
+
+struct Declared {
+    table: Arc<GovernedTable>,
+    predicates: Predicates,
+}
+
+type Views = Arc<BTreeMap<TableName, Arc<View>>>;
+
+/// Principals whose views are kept.
+const KEPT_VIEWS: usize = 1024;
+
+/// A statement that was planned, with what it needs to run.
+struct Planned {
+    state: SessionState,
+    plan: LogicalPlan,
+    expected: Expected,
+}
 
 impl QueryService {
     /// A service over the tables of one lake.
@@ -31,15 +83,46 @@ impl QueryService {
         audit: Arc<dyn Audit>,
         metrics: QueryMetrics,
     ) -> Self {
-        let _ = (lake, lakehouse, policies, masks, keys, config, audit, metrics);
-        Self { inner: Arc::new(Inner {}) }
+        Self::over(Arc::new(lake), lakehouse.governed_tables(), policies, masks, keys, config, audit, metrics)
+    }
+
+    /// A service over tables from anywhere.
+    #[allow(clippy::too_many_arguments)]
+    pub fn over(
+        snapshots: Arc<dyn TableSnapshots>,
+        tables: Vec<GovernedTable>,
+        policies: Arc<Policies>,
+        masks: Masks,
+        keys: PseudonymKeys,
+        config: QueryConfig,
+        audit: Arc<dyn Audit>,
+        metrics: QueryMetrics,
+    ) -> Self {
+        let sessions = Sessions::new(&config).map_err(|error| {
+            tracing::error!(%error, "the engine cannot be set up");
+            QueryError::internal()
+        });
+        let tables = tables
+            .into_iter()
+            .map(|table| {
+                let predicates = Predicates::of(&table);
+                (table.name.clone(), Declared { table: Arc::new(table), predicates })
+            })
+            .collect();
+        let views = Mutex::default();
+        let inner = Inner { snapshots, tables, policies, masks, keys, config, sessions, audit, metrics, views };
+        Self { inner: Arc::new(inner) }
     }
 
     /// The configuration, for protocols that tell its limits.
-    pub fn config(&self) -> &QueryConfig;
+    pub fn config(&self) -> &QueryConfig {
+        &self.inner.config
+    }
 
     /// Parses, governs and plans a statement, without running it. `$1` … are its parameters.
-    pub async fn plan(&self, context: &RequestContext, sql: &str) -> Result<Prepared, QueryError>;
+    pub async fn plan(&self, context: &RequestContext, sql: &str) -> Result<Prepared, QueryError> {
+        bounded(self.inner.limits(context), self.inner.prepare(context, sql)).await
+    }
 
     /// Runs a statement. It is planned anew under the policies and snapshots of this moment.
     pub async fn execute(
@@ -47,8 +130,241 @@ impl QueryService {
         context: &RequestContext,
         sql: &str,
         parameters: Option<ParamValues>,
-    ) -> Result<Answer, QueryError>;
+    ) -> Result<Answer, QueryError> {
+        let inner = &self.inner;
+        let reads = Reads::default();
+        let mut ledger =
+            Ledger::open(Arc::clone(&inner.audit), inner.metrics.clone(), context, sql, Arc::clone(&reads));
+        let limits = inner.limits(context);
+        match bounded(limits, inner.start(context, sql, parameters, reads)).await {
+            Ok(Started::Rows { schema, state, physical }) => match execute_stream(physical, state.task_ctx()) {
+                Ok(batches) => Ok(Answer::start(schema, batches, limits, ledger)),
+                Err(error) => {
+                    let error = translate::execution(&error);
+                    ledger.finish(Outcome::Failed(error.code));
+                    Err(error)
+                }
+            },
+            Ok(Started::Explanation(batch)) => {
+                let schema = batch.schema();
+                Ok(Answer::start(schema, stream::iter([Ok(batch)]), limits, ledger))
+            }
+            Err(error) => {
+                ledger.finish(Outcome::Failed(error.code));
+                Err(error)
+            }
+        }
+    }
 
     /// The tables this principal may read, ordered by name.
-    pub async fn tables(&self, context: &RequestContext) -> Result<Vec<VisibleTable>, QueryError>;
+    pub async fn tables(&self, context: &RequestContext) -> Result<Vec<VisibleTable>, QueryError> {
+        let views = self.inner.views(&context.principal);
+        Ok(views.values().map(|view| visible(view)).collect())
+    }
+}
+
+fn visible(view: &View) -> VisibleTable {
+    VisibleTable {
+        schema: view.table.name.schema.clone(),
+        name: view.table.name.table.clone(),
+        description: view.table.description.clone(),
+        columns: view
+            .columns
+            .iter()
+            .map(|column| VisibleColumn {
+                name: column.name.clone(),
+                data_type: column.data_type.clone(),
+                nullable: true,
+                level: column.level,
+                description: column.description.clone(),
+            })
+            .collect(),
+        primary_key: view.table.primary_key.clone(),
+    }
+}
+
+enum Started {
+    Rows { schema: SchemaRef, state: Box<SessionState>, physical: Arc<dyn ExecutionPlan> },
+    Explanation(datafusion::arrow::array::RecordBatch),
+}
+
+/// Runs the future until the deadline; a panic in it is an internal error.
+async fn bounded<T>(limits: Limits, future: impl Future<Output = Result<T, QueryError>>) -> Result<T, QueryError> {
+    match tokio::time::timeout_at(limits.deadline.into(), AssertUnwindSafe(future).catch_unwind()).await {
+        Ok(Ok(result)) => result,
+        Ok(Err(_)) => {
+            tracing::error!("the engine panicked while it planned a statement");
+            Err(QueryError::internal())
+        }
+        Err(_) => Err(QueryError::time_limit()),
+    }
+}
+
+impl Inner {
+    fn limits(&self, context: &RequestContext) -> Limits {
+        let now = Instant::now();
+        let deadline = context.deadline.min(now + self.config.time_limit);
+        let rows = context.row_limit.map_or(self.config.row_limit, |rows| rows.min(self.config.row_limit));
+        Limits { rows, time: deadline.saturating_duration_since(now), deadline }
+    }
+
+    async fn prepare(&self, context: &RequestContext, sql: &str) -> Result<Prepared, QueryError> {
+        let question = gate::parse(sql)?;
+        let planned = self.planned(context, &question, None, false, Reads::default()).await?;
+        let told = |error: DataFusionError| translate::planning(&error, &question.literals);
+        let types = planned.plan.get_parameter_types().map_err(told)?;
+        let schema = match (question.explain, types.is_empty()) {
+            (true, _) => explain::schema(),
+            (false, true) => {
+                let optimized = planned.state.optimize(&planned.plan).map_err(told)?;
+                answer_schema(optimized.schema().as_arrow())
+            }
+            (false, false) => answer_schema(planned.plan.schema().as_arrow()),
+        };
+        let mut names: Vec<(String, DataType)> =
+            types.into_iter().map(|(name, data_type)| (name, data_type.unwrap_or(DataType::Null))).collect();
+        names.sort_by_key(|(name, _)| (name.trim_start_matches('$').parse::<usize>().ok(), name.clone()));
+        let fields: Vec<Field> = names.into_iter().map(|(name, data_type)| Field::new(name, data_type, true)).collect();
+        Ok(Prepared { schema, parameters: Arc::new(Schema::new(fields)) })
+    }
+
+    async fn start(
+        &self,
+        context: &RequestContext,
+        sql: &str,
+        parameters: Option<ParamValues>,
+        reads: Reads,
+    ) -> Result<Started, QueryError> {
+        let mut question = gate::parse(sql)?;
+        question.literals.extend(literals_of(parameters.as_ref()));
+        let Planned { state, plan, expected } = self.planned(context, &question, parameters, true, reads).await?;
+        let told = |error: DataFusionError| translate::planning(&error, &question.literals);
+        let optimized = state.optimize(&plan).map_err(told)?;
+        let physical = state.query_planner().create_physical_plan(&optimized, &state).await.map_err(told)?;
+        verifier::verify(&physical, &expected)?;
+        if question.explain {
+            let batch = explain::explanation(&optimized, &physical).map_err(|_| QueryError::internal())?;
+            return Ok(Started::Explanation(batch));
+        }
+        let schema = answer_schema(optimized.schema().as_arrow());
+        Ok(Started::Rows { schema, state: Box::new(state), physical })
+    }
+
+    /// The logical plan of a question over the governed tables. Without rows, tables can only be described.
+    async fn planned(
+        &self,
+        context: &RequestContext,
+        question: &Question,
+        parameters: Option<ParamValues>,
+        with_rows: bool,
+        reads: Reads,
+    ) -> Result<Planned, QueryError> {
+        let told = |error: DataFusionError| translate::planning(&error, &question.literals);
+        let sessions = self.sessions.as_ref().map_err(Clone::clone)?;
+        let now = self.config.now.unwrap_or_else(Utc::now);
+        let views = self.views(&context.principal);
+        let named = match with_rows {
+            true => named_tables(question).map_err(told)?,
+            false => BTreeSet::new(),
+        };
+        let masks =
+            Arc::new(MaskContext { key: self.keys.key(&context.principal.purpose), today: now.date_naive() });
+        let mut newest = BTreeMap::new();
+        let mut tables = Tables::new();
+        let mut expected: Expected =
+            GovernedCatalog::seals().map(|seal| (seal.table, seal.policy)).collect();
+        for (name, view) in views.iter() {
+            let rows = match named.contains(name) {
+                true => Some(self.rows(view, &context.principal, sessions, now, &mut newest).await?),
+                false => None,
+            };
+            expected.insert(name.to_string(), view.digest.clone());
+            let provider = GovernedProvider::new(Arc::clone(view), rows, Arc::clone(&masks), Arc::clone(&reads));
+            tables.entry(name.schema.clone()).or_default().insert(name.table.clone(), Arc::new(provider));
+        }
+        let catalog = Arc::new(GovernedCatalog::new(tables));
+        let state = sessions.statement(catalog, now, &context.principal).map_err(told)?;
+        let mut plan = state.statement_to_plan(question.statement.clone()).await.map_err(told)?;
+        if with_rows {
+            plan = match parameters {
+                Some(parameters) => plan.replace_params_with_values(&parameters).map_err(told)?,
+                None => plan,
+            };
+            if !plan.get_parameter_names().map_err(told)?.is_empty() {
+                return Err(QueryError::new(ErrorCode::InvalidRequest, "a parameter of the statement has no value"));
+            }
+        }
+        gate::check_plan(&plan)?;
+        Ok(Planned { state, plan, expected })
+    }
+
+    /// Reads a table's snapshot and those of the tables that its policy looks into.
+    async fn rows(
+        &self,
+        view: &View,
+        principal: &Principal,
+        sessions: &Sessions,
+        now: DateTime<Utc>,
+        newest: &mut BTreeMap<TableName, TableSnapshot>,
+    ) -> Result<Rows, QueryError> {
+        let name = &view.table.name;
+        let Some(declared) = self.tables.get(name) else { return Err(QueryError::internal()) };
+        let own = self.snapshots.snapshot(name, self.config.freshness).await?;
+        let mut others = BTreeMap::new();
+        for other in Rows::looks_into(view, &declared.predicates) {
+            let snapshot = match newest.get(other) {
+                Some(known) => TableSnapshot::clone(known),
+                None => self.snapshots.snapshot(other, Duration::ZERO).await?,
+            };
+            newest.insert(other.clone(), snapshot.clone());
+            others.insert(other.clone(), snapshot);
+        }
+        Rows::plan(view, &declared.predicates, own, &others, sessions, principal, now).await
+    }
+
+    /// The tables of a principal.
+    fn views(&self, principal: &Principal) -> Views {
+        if let Some(views) = self.views.lock().get(&principal.digest) {
+            return Arc::clone(views);
+        }
+        let has_key = self.keys.key(&principal.purpose).is_some();
+        let digests = [self.policies.digest(), principal.digest.as_str(), self.masks.digest()];
+        let views: Views = Arc::new(
+            self.tables
+                .iter()
+                .filter_map(|(name, declared)| {
+                    let decision = self.policies.decide(principal, &name.to_string());
+                    let view = View::new(&declared.table, &decision, &self.masks, has_key, &digests)?;
+                    Some((name.clone(), Arc::new(view)))
+                })
+                .collect(),
+        );
+        let mut kept = self.views.lock();
+        if kept.len() >= KEPT_VIEWS {
+            kept.clear();
+        }
+        kept.insert(principal.digest.clone(), Arc::clone(&views));
+        views
+    }
+}
+
+/// The tables that a question names, whether or not they exist.
+fn named_tables(question: &Question) -> Result<BTreeSet<TableName>, DataFusionError> {
+    let (references, _) = resolve_table_references(&question.statement, true)?;
+    Ok(references
+        .into_iter()
+        .filter(|reference| reference.catalog().is_none_or(|catalog| catalog == CATALOG))
+        .map(|reference| TableName {
+            schema: reference.schema().unwrap_or(DEFAULT_SCHEMA).to_owned(),
+            table: reference.table().to_owned(),
+        })
+        .collect())
+}
+
+fn literals_of(parameters: Option<&ParamValues>) -> Vec<String> {
+    match parameters {
+        Some(ParamValues::List(values)) => values.iter().map(|value| value.value().to_string()).collect(),
+        Some(ParamValues::Map(values)) => values.values().map(|value| value.value().to_string()).collect(),
+        None => Vec::new(),
+    }
 }
