@@ -111,7 +111,10 @@ impl Authenticator {
 
     async fn verify(&self, bearer: &str) -> Result<Claims, Failure> {
         let token = Token::parse(bearer)?;
-        let issuer = self.issuers.get(token.issuer()).ok_or(Failure::Rejected("unknown issuer"))?;
+        let issuer = self
+            .issuers
+            .get(token.issuer())
+            .ok_or(Failure::Rejected("unknown issuer"))?;
         let algorithm = token.algorithm_among(&issuer.rules.algorithms)?;
         let keys = match &issuer.keys {
             Keys::Local(keys) => Arc::clone(keys),

@@ -73,16 +73,22 @@ struct DiscoveryDocument {
 }
 
 impl RemoteKeys {
-    pub(super) fn new(issuer: &IssuerConfig, config: &AuthenticatorConfig) -> Result<Self, IamError> {
-        let discovery = format!("{}/.well-known/openid-configuration", issuer.issuer.trim_end_matches('/'));
-        let discovery = trusted(&discovery, issuer.allow_http)
-            .ok_or_else(|| issuer.error("its address must be an https URL (or http with allow_http)"))?;
+    pub(super) fn new(
+        issuer: &IssuerConfig,
+        config: &AuthenticatorConfig,
+    ) -> Result<Self, IamError> {
+        let discovery = format!(
+            "{}/.well-known/openid-configuration",
+            issuer.issuer.trim_end_matches('/')
+        );
+        let discovery = trusted(&discovery, issuer.allow_http).ok_or_else(|| {
+            issuer.error("its address must be an https URL (or http with allow_http)")
+        })?;
         let jwks_uri = match &issuer.jwks_uri {
             None => None,
-            Some(uri) => Some(
-                trusted(uri, issuer.allow_http)
-                    .ok_or_else(|| issuer.error("jwks_uri must be an https URL (or http with allow_http)"))?,
-            ),
+            Some(uri) => Some(trusted(uri, issuer.allow_http).ok_or_else(|| {
+                issuer.error("jwks_uri must be an https URL (or http with allow_http)")
+            })?),
         };
         Ok(Self {
             issuer: issuer.issuer.clone(),
@@ -99,7 +105,11 @@ impl RemoteKeys {
     }
 
     /// The issuer's keys, with one for this algorithm and key id among them.
-    pub(super) async fn keys_for(&self, algorithm: Algorithm, id: Option<&str>) -> Result<Arc<KeySet>, Failure> {
+    pub(super) async fn keys_for(
+        &self,
+        algorithm: Algorithm,
+        id: Option<&str>,
+    ) -> Result<Arc<KeySet>, Failure> {
         let kept_within = |age: Duration| {
             let kept = self.kept.read().clone()?;
             (kept.since.elapsed() < age && kept.keys.has(algorithm, id)).then_some(kept.keys)
@@ -125,21 +135,29 @@ impl RemoteKeys {
             });
             match self.fetch().await {
                 Ok(keys) => {
+                    let keys = Arc::new(keys);
                     *self.kept.write() = Some(Kept {
-                        keys: Arc::new(keys),
+                        keys: Arc::clone(&keys),
                         since: started,
                     });
                     *last_fetch = Some(Fetch {
                         started,
                         succeeded: true,
                     });
+                    if keys.has(algorithm, id) {
+                        return Ok(keys);
+                    }
                 }
-                Err(error) => tracing::warn!(issuer = %self.issuer, %error, "keys of the issuer not fetched"),
+                Err(error) => {
+                    tracing::warn!(issuer = %self.issuer, %error, "keys of the issuer not fetched")
+                }
             }
         }
         match kept_within(self.usable_for) {
             Some(keys) => Ok(keys),
-            None if last_fetch.is_some_and(|fetch| fetch.succeeded) => Err(Failure::Rejected("unknown key")),
+            None if last_fetch.is_some_and(|fetch| fetch.succeeded) => {
+                Err(Failure::Rejected("unknown key"))
+            }
             None => Err(Failure::Unavailable),
         }
     }
@@ -148,7 +166,8 @@ impl RemoteKeys {
         let jwks_uri = match &self.jwks_uri {
             Some(uri) => uri.clone(),
             None => {
-                let document: DiscoveryDocument = serde_json::from_value(self.document(&self.discovery).await?)?;
+                let document: DiscoveryDocument =
+                    serde_json::from_value(self.document(&self.discovery).await?)?;
                 if document.issuer != self.issuer {
                     return Err(FetchError::AnotherIssuer);
                 }
@@ -159,7 +178,12 @@ impl RemoteKeys {
     }
 
     async fn document(&self, url: &Url) -> Result<Value, FetchError> {
-        let mut response = self.client.get(url.clone()).send().await?.error_for_status()?;
+        let mut response = self
+            .client
+            .get(url.clone())
+            .send()
+            .await?
+            .error_for_status()?;
         let mut body = Vec::new();
         while let Some(chunk) = response.chunk().await? {
             if body.len() + chunk.len() > LARGEST_DOCUMENT {
@@ -185,7 +209,9 @@ fn trusted(url: &str, allow_http: bool) -> Option<Url> {
 
 fn client(issuer: &IssuerConfig, timeout: Duration) -> Result<Client, IamError> {
     // A redirect could lead to a host that nobody configured.
-    let mut builder = Client::builder().timeout(timeout).redirect(redirect::Policy::none());
+    let mut builder = Client::builder()
+        .timeout(timeout)
+        .redirect(redirect::Policy::none());
     if let Some(file) = &issuer.ca_file {
         let pem = std::fs::read(file).map_err(|source| IamError::File {
             path: file.clone(),
@@ -199,7 +225,9 @@ fn client(issuer: &IssuerConfig, timeout: Duration) -> Result<Client, IamError> 
             builder = builder.add_root_certificate(authority);
         }
     }
-    builder.build().map_err(|_| issuer.error("no TLS client could be made"))
+    builder
+        .build()
+        .map_err(|_| issuer.error("no TLS client could be made"))
 }
 
 #[cfg(test)]

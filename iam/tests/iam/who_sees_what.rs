@@ -1,0 +1,398 @@
+//! The shipped policies against `tests/who-sees-what.csv`, both ways: what it says is so, and nothing else.
+//!
+//! The contracts are read here anew, for names, tags and scopes alone.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use lakeward_iam::{Claims, Level, Policies, Principal, ResourceTable};
+use serde_json::Value;
+
+/// The roles whose policies are written; the others see what nobody sees.
+const BUILT: [&str; 6] = [
+    "patient",
+    "doctor",
+    "head_physician",
+    "receptionist",
+    "analyst",
+    "data_engineer",
+];
+
+const EVERYBODY: &str = "(nobody)";
+
+fn project() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .unwrap()
+        .to_owned()
+}
+
+/// A line of the oracle.
+struct Line {
+    role: String,
+    purpose: String,
+    table: String,
+    scope: String,
+    tags: Vec<String>,
+    level: Level,
+}
+
+fn oracle() -> Vec<Line> {
+    let text = fs::read_to_string(project().join("tests/who-sees-what.csv")).unwrap();
+    let lines: Vec<Line> = text
+        .lines()
+        .skip(1)
+        .filter(|line| !line.starts_with('#') && !line.is_empty())
+        .map(|line| {
+            let [role, purpose, table, scope, tags, level] =
+                line.split(',').collect::<Vec<_>>().try_into().unwrap();
+            Line {
+                role: role.into(),
+                purpose: purpose.into(),
+                table: table.into(),
+                scope: scope.into(),
+                tags: tags.split(' ').map(str::to_owned).collect(),
+                level: level_named(level),
+            }
+        })
+        .collect();
+    assert!(lines.len() > 90, "the oracle is not whole");
+    lines
+}
+
+fn level_named(name: &str) -> Level {
+    [Level::Clear, Level::Generalised, Level::Pseudonym]
+        .into_iter()
+        .find(|level| level.as_str() == name)
+        .unwrap()
+}
+
+impl Line {
+    fn is_of(&self, table: &ResourceTable) -> bool {
+        match self.table.as_str() {
+            "raw.*" => table.name.starts_with("raw.") && !table.name.ends_with("__dead_letter"),
+            "raw.*__dead_letter" => {
+                table.name.starts_with("raw.") && table.name.ends_with("__dead_letter")
+            }
+            name => table.name == format!("curated.{name}"),
+        }
+    }
+
+    fn level_of(&self, tags: &[String]) -> Level {
+        let named = self.tags == ["*"] && !tags.is_empty()
+            || tags.iter().any(|tag| self.tags.contains(tag));
+        if named { self.level } else { Level::Hidden }
+    }
+}
+
+/// The tables of `sql/contracts`, as far as policies are concerned.
+fn tables() -> Vec<ResourceTable> {
+    let contracts = project().join("sql/contracts");
+    let mut tables = Vec::new();
+    for contract in contracts_in(&contracts.join("curated")) {
+        tables.extend(curated(&contract));
+    }
+    for contract in contracts_in(&contracts.join("raw")) {
+        let name = contract["schema"][0]["name"].as_str().unwrap().to_owned();
+        let mut columns: Vec<(String, Vec<String>)> = [
+            "source",
+            "topic",
+            "partition",
+            "offset",
+            "timestamp",
+            "ingested_at",
+        ]
+        .map(|column| (column.to_owned(), vec!["transport".to_owned()]))
+        .to_vec();
+        columns.push(("key".into(), vec!["key.subject".into()]));
+        columns.push(("headers".into(), vec!["payload.raw".into()]));
+        columns.push(("payload".into(), vec!["payload.raw".into()]));
+        tables.push(ResourceTable {
+            name: name.clone(),
+            parents: vec!["raw.*".into()],
+            columns: columns.clone(),
+            ..ResourceTable::default()
+        });
+        columns.push(("reason".into(), vec!["reason".into()]));
+        tables.push(ResourceTable {
+            name: format!("{name}__dead_letter"),
+            parents: vec!["raw.*__dead_letter".into()],
+            columns,
+            ..ResourceTable::default()
+        });
+    }
+    tables
+}
+
+fn contracts_in(folder: &Path) -> Vec<Value> {
+    let mut files: Vec<PathBuf> = fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
+    files.retain(|file| {
+        file.extension()
+            .is_some_and(|extension| extension == "yaml")
+    });
+    files.sort();
+    assert!(!files.is_empty(), "no contract in {}", folder.display());
+    files
+        .iter()
+        .map(|file| serde_saphyr::from_str(&fs::read_to_string(file).unwrap()).unwrap())
+        .collect()
+}
+
+fn curated(contract: &Value) -> Option<ResourceTable> {
+    let schema = &contract["schema"][0];
+    let custom = |name: &str| -> Option<&Value> {
+        let properties = schema["customProperties"].as_array()?;
+        properties
+            .iter()
+            .find(|property| property["property"] == name)
+            .map(|property| &property["value"])
+    };
+    if custom("hidden").is_some_and(|hidden| hidden == true) {
+        return None;
+    }
+    let columns = schema["properties"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|column| {
+            let tags = column["tags"]
+                .as_array()
+                .map(Vec::as_slice)
+                .unwrap_or_default();
+            let tags = tags
+                .iter()
+                .map(|tag| tag.as_str().unwrap().to_owned())
+                .collect();
+            (column["name"].as_str().unwrap().to_owned(), tags)
+        });
+    let predicates: BTreeMap<String, String> = custom("scopes")
+        .and_then(Value::as_object)
+        .into_iter()
+        .flatten()
+        .map(|(scope, predicate)| (scope.clone(), predicate.as_str().unwrap().to_owned()))
+        .collect();
+    Some(ResourceTable {
+        name: schema["name"].as_str().unwrap().to_owned(),
+        columns: columns.collect(),
+        scopes: predicates.keys().cloned().collect(),
+        scope_attributes: predicates
+            .into_iter()
+            .map(|(scope, text)| (scope, attributes_in(&text)))
+            .collect(),
+        ..ResourceTable::default()
+    })
+}
+
+fn attributes_in(predicate: &str) -> Vec<String> {
+    let names = predicate
+        .split("attr('")
+        .skip(1)
+        .filter_map(|rest| rest.split('\'').next());
+    names
+        .map(str::to_owned)
+        .collect::<BTreeSet<_>>()
+        .into_iter()
+        .collect()
+}
+
+fn shipped(tables: &[ResourceTable]) -> Policies {
+    Policies::load(&project().join("sql/policies"), tables).unwrap_or_else(|problems| {
+        panic!(
+            "{}",
+            problems
+                .iter()
+                .map(ToString::to_string)
+                .collect::<Vec<_>>()
+                .join("\n")
+        )
+    })
+}
+
+fn person(roles: &[&str]) -> Claims {
+    let claims = Claims::new("someone")
+        .text("staff_id", "s-1")
+        .text("patient_id", "p-1")
+        .list("clinics", ["c-1", "c-2"]);
+    roles.iter().fold(claims, |claims, role| claims.role(*role))
+}
+
+/// Every difference between the oracle and what the policies give.
+fn differences(
+    lines: &[Line],
+    tables: &[ResourceTable],
+    policies: &Policies,
+    principal: &Principal,
+    role: &str,
+) -> Vec<String> {
+    let mut differences = Vec::new();
+    for table in tables {
+        let decision = policies.decide(principal, &table.name);
+        assert!(decision.forbidden.is_empty());
+        for scope in table.scopes.iter().map(String::as_str).chain(["all"]) {
+            let told: Vec<&Line> = lines
+                .iter()
+                .filter(|line| line.role == EVERYBODY || line.role == role)
+                .filter(|line| line.is_of(table) && line.scope == scope)
+                .collect();
+            let given = decision.scope(scope);
+            if given.is_some() == told.is_empty() {
+                differences.push(format!(
+                    "{role} {} {scope}: rows {}",
+                    table.name,
+                    given.is_some()
+                ));
+            }
+            for (column, tags) in &table.columns {
+                let expected = told
+                    .iter()
+                    .map(|line| line.level_of(tags))
+                    .max()
+                    .unwrap_or(Level::Hidden);
+                let given = given.map_or(Level::Hidden, |given| given.levels[column]);
+                if given != expected {
+                    differences.push(format!(
+                        "{role} {} {scope} {column}: {given}, not {expected}",
+                        table.name
+                    ));
+                }
+            }
+        }
+    }
+    differences
+}
+
+#[test]
+fn each_role_sees_exactly_what_the_oracle_says() {
+    let (lines, tables) = (oracle(), tables());
+    let policies = shipped(&tables);
+    let mut found = Vec::new();
+    for role in BUILT {
+        let purpose = &lines.iter().find(|line| line.role == role).unwrap().purpose;
+        let principal = policies.principal(&person(&[role]), None).unwrap();
+        assert_eq!(principal.purpose, *purpose, "of {role}");
+        found.extend(differences(&lines, &tables, &policies, &principal, role));
+    }
+    let nobody = policies.principal(&Claims::anonymous(), None).unwrap();
+    assert_eq!(nobody.purpose, "public");
+    found.extend(differences(&lines, &tables, &policies, &nobody, EVERYBODY));
+    assert!(found.is_empty(), "{}", found.join("\n"));
+}
+
+#[test]
+fn roles_that_are_not_built_yet_see_what_nobody_sees() {
+    let (lines, tables) = (oracle(), tables());
+    let policies = shipped(&tables);
+    let roles: BTreeSet<&str> = lines.iter().map(|line| line.role.as_str()).collect();
+    let mut found = Vec::new();
+    let mut checked = 0;
+    for role in roles
+        .into_iter()
+        .filter(|role| !BUILT.contains(role) && *role != EVERYBODY)
+    {
+        let principal = policies.principal(&person(&[role]), None).unwrap();
+        assert!(principal.roles.contains(role), "{role} is not declared");
+        found.extend(differences(
+            &lines, &tables, &policies, &principal, EVERYBODY,
+        ));
+        checked += 1;
+    }
+    assert_eq!(checked, 6);
+    assert!(found.is_empty(), "{}", found.join("\n"));
+}
+
+#[test]
+fn what_the_oracle_names_is_there() {
+    let tables = tables();
+    for line in oracle()
+        .iter()
+        .filter(|line| BUILT.contains(&line.role.as_str()) || line.role == EVERYBODY)
+    {
+        let meant: Vec<_> = tables.iter().filter(|table| line.is_of(table)).collect();
+        assert!(!meant.is_empty(), "there is no table {}", line.table);
+        for table in meant {
+            assert!(
+                line.scope == "all" || table.scopes.contains(&line.scope),
+                "{} has no {}",
+                table.name,
+                line.scope
+            );
+            // The same list of tags is told for several clinical tables, not all of which have them all.
+            let has = |tag: &String| {
+                tag == "*" || table.columns.iter().any(|(_, tags)| tags.contains(tag))
+            };
+            assert!(
+                line.tags.iter().any(has),
+                "{} has none of {:?}",
+                table.name,
+                line.tags
+            );
+        }
+    }
+}
+
+#[test]
+fn without_its_attribute_a_person_sees_none_of_the_scopes_that_need_it() {
+    let tables = tables();
+    let policies = shipped(&tables);
+    for role in BUILT {
+        let principal = policies
+            .principal(&Claims::new("someone").role(role), None)
+            .unwrap();
+        for table in &tables {
+            for scope in &policies.decide(&principal, &table.name).scopes {
+                let needed = table
+                    .scope_attributes
+                    .get(&scope.scope)
+                    .map(Vec::as_slice)
+                    .unwrap_or_default();
+                assert!(
+                    needed.is_empty(),
+                    "{role} sees {} of {}",
+                    scope.scope,
+                    table.name
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn two_roles_never_add_up() {
+    let tables = tables();
+    let policies = shipped(&tables);
+    let both = person(&["doctor", "head_physician"]);
+    assert!(policies.principal(&both, None).is_err());
+    for (purpose, role) in [("care", "doctor"), ("operations", "head_physician")] {
+        let principal = policies.principal(&both, Some(purpose)).unwrap();
+        let alone = policies.principal(&person(&[role]), None).unwrap();
+        assert_eq!(principal.digest, alone.digest);
+    }
+    let clashing = policies
+        .principal(&person(&["dpo", "analyst"]), None)
+        .unwrap();
+    assert_eq!(clashing.purpose, "public");
+}
+
+#[test]
+fn each_cold_decision_is_quick() {
+    let tables = tables();
+    let policies = shipped(&tables);
+    let principal = policies
+        .principal(&person(&["head_physician"]), None)
+        .unwrap();
+    let slowest = tables
+        .iter()
+        .map(|table| {
+            let start = Instant::now();
+            policies.decide(&principal, &table.name);
+            start.elapsed()
+        })
+        .max()
+        .unwrap();
+    assert!(slowest < Duration::from_millis(100), "{slowest:?}");
+}
