@@ -140,7 +140,7 @@ install_jars() {
     rm -rf "$partial"
     mkdir -p "$partial"
     say "fetching $(basename "$list" .sha256) by maven"
-    mvn -q -B -f "$here/pom.xml" "$@" -DoutputDirectory="$partial" >&2 || return 1
+    mvn -q -B -Dstyle.color=never -f "$here/pom.xml" "$@" -DoutputDirectory="$partial" >&2 || return 1
     if ! matches_list "$partial" "$list"; then
         say "what maven fetched is not what $(basename "$list") says; nothing was kept"
         rm -rf "$partial"
@@ -209,8 +209,8 @@ lock)
         --excludes "$here/requirements.exclude" "$here/requirements.in" -o "$here/requirements.txt"
     scratch="$(mktemp -d)"
     trap 'rm -rf "$scratch"' EXIT
-    mvn -q -B -f "$here/pom.xml" "$dependency_plugin:copy-dependencies" -DincludeScope=runtime -DoutputDirectory="$scratch/kafka"
-    mvn -q -B -f "$here/pom.xml" "$dependency_plugin:copy" -Dartifact="$jdbc_driver" -DoutputDirectory="$scratch/jdbc"
+    mvn -q -B -Dstyle.color=never -f "$here/pom.xml" "$dependency_plugin:copy-dependencies" -DincludeScope=runtime -DoutputDirectory="$scratch/kafka"
+    mvn -q -B -Dstyle.color=never -f "$here/pom.xml" "$dependency_plugin:copy" -Dartifact="$jdbc_driver" -DoutputDirectory="$scratch/jdbc"
     for list in kafka jdbc; do (cd "$scratch/$list" && sha256sum -- *.jar) >"$here/$list.sha256"; done
     ;;
 *)
