@@ -1,7 +1,5 @@
 //! One row of parameters: how a client binds it, and how it travels in a handle.
 
-use std::sync::Arc;
-
 use arrow_flight::FlightData;
 use arrow_flight::decode::FlightRecordBatchStream;
 use arrow_flight::error::FlightError;
@@ -86,9 +84,10 @@ pub(super) fn values(bytes: &[u8]) -> Result<ParamValues, QueryError> {
     Ok(ParamValues::List(values))
 }
 
-
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use arrow_flight::encode::FlightDataEncoderBuilder;
     use datafusion::arrow::array::{Int64Array, StringArray};
 

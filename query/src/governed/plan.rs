@@ -183,8 +183,7 @@ impl Marks {
             .alias(alias.as_str())?
             .build()?;
         let found = Expr::Column(Column::new(Some(alias.as_str()), VALUE));
-        let plan = std::mem::take(&mut self.plan);
-        self.plan = plan.join_on(right, JoinType::LeftMark, [value.clone().eq(found)])?;
+        self.plan = self.plan.clone().join_on(right, JoinType::LeftMark, [value.clone().eq(found)])?;
         let marked = Expr::Column(Column::new(Some(alias.as_str()), "mark"));
         let mark = when(value.clone().is_null(), lit(ScalarValue::Boolean(None))).otherwise(marked)?;
         self.known.push((value, look_up.clone(), mark.clone()));
