@@ -16,4 +16,5 @@ pub use lakehouse::Lakehouse;
 pub use raw::{PayloadFormat, TopicContract, dead_letter_schema, raw_schema};
 pub use schema::{Column, GovernedTable};
 
+#[cfg(test)]
 pub(crate) use types::timestamp;

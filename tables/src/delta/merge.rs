@@ -6,7 +6,7 @@
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, HashMap};
 
-use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int64Array, new_null_array};
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int64Array, UInt32Array, new_null_array};
 use arrow::compute::{cast, interleave_record_batch};
 use arrow::datatypes::{DataType, Int64Type};
 use arrow::record_batch::RecordBatch;
@@ -73,7 +73,7 @@ pub(crate) fn by_bucket(
             indices.entry((hash % buckets as u64) as i32).or_default().push(row as u32);
         }
         for (bucket, rows) in indices {
-            let taken = arrow::compute::take_record_batch(batch, &rows.into()).map_err(arrow)?;
+            let taken = arrow::compute::take_record_batch(batch, &arrow::array::UInt32Array::from(rows)).map_err(arrow)?;
             split.entry(bucket).or_default().push(taken);
         }
     }

@@ -80,7 +80,7 @@ impl SnapshotProvider {
         let metadata_size_hint = options.global.metadata_size_hint;
         let readers =
             CachedParquetFileReaderFactory::new(self.store.clone(), runtime.cache_manager.get_file_metadata_cache());
-        let mut source = ParquetSource::new(TableSchema::from_file_schema(self.layout.physical.clone()))
+        let mut source = ParquetSource::new(TableSchema::from(self.layout.physical.clone()))
             .with_table_parquet_options(options)
             .with_parquet_file_reader_factory(Arc::new(readers));
         if let Some(hint) = metadata_size_hint {

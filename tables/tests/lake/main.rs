@@ -1,0 +1,9 @@
+//! The crate from outside: contracts as files, tables in a local folder.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod clinic;
+mod contracts;
+mod fencing;
+mod reading;
+mod upserts;
