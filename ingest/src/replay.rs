@@ -1,9 +1,8 @@
 //! Events read again from a raw table, for tables that are behind it.
 
 use arrow::array::RecordBatch;
-use arrow::compute::{cast, concat_batches};
-use arrow::error::ArrowError;
-use datafusion::prelude::{SessionConfig, SessionContext, col, lit};
+use arrow::compute::concat_batches;
+use datafusion::physical_plan::common::collect;
 use lakeward_tables::{TableName, TablesError, raw_schema};
 
 use crate::buffer::Range;
@@ -48,25 +47,10 @@ impl Replay {
     }
 
     async fn window(&self, range: Range) -> Result<RecordBatch, TablesError> {
+        let Writing { lake, source, topic, .. } = &self.writing;
         let table = || self.raw.clone();
-        let snapshot = self.writing.lake.fresh_snapshot(&self.raw).await?;
-        let context = SessionContext::new_with_config(SessionConfig::new().with_target_partitions(1));
-        let wanted = col("source")
-            .eq(lit(self.writing.source.clone()))
-            .and(col("partition").eq(lit(self.partition)))
-            .and(col("offset").gt_eq(lit(range.from)))
-            .and(col("offset").lt(lit(range.next)));
-        let frame = context.read_table(snapshot.provider()).and_then(|frame| frame.filter(wanted));
-        let frame = frame.and_then(|frame| frame.sort(vec![col("offset").sort(true, false)]));
-        let failed = |source| TablesError::Query { table: table(), source: Box::new(source) };
-        let batches = frame.map_err(failed)?.collect().await.map_err(failed)?;
-        let schema = raw_schema();
-        let typed = batches.iter().map(|batch| {
-            let column = |name: &str, declared| cast(batch.column(batch.schema_ref().index_of(name)?), declared);
-            let columns = schema.fields().iter().map(|field| column(field.name(), field.data_type()));
-            RecordBatch::try_new(schema.clone(), columns.collect::<Result<_, _>>()?)
-        });
-        let typed: Result<Vec<RecordBatch>, ArrowError> = typed.collect();
-        typed.and_then(|batches| concat_batches(&schema, &batches)).map_err(|source| TablesError::Arrow { table: table(), source })
+        let stream = lake.raw_rows(&self.raw, source, topic, self.partition, range.from, range.next).await?;
+        let batches = collect(stream).await.map_err(|source| TablesError::Query { table: table(), source: Box::new(source) })?;
+        concat_batches(&raw_schema(), &batches).map_err(|source| TablesError::Arrow { table: table(), source })
     }
 }

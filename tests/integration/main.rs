@@ -1,1 +1,3 @@
-//! integration
+//! One integration binary, a module per topic.
+
+mod crate_edges;

@@ -1,0 +1,42 @@
+//! `lakeward check`: every mistake of the configuration and of `sql/`, with file and line.
+#![allow(clippy::print_stdout, reason = "the verdict belongs on standard output")]
+
+use std::path::PathBuf;
+
+use anyhow::bail;
+
+use crate::cli::CheckArgs;
+use crate::config::Config;
+use crate::declared::Declared;
+
+/// Checks and prints; an error says how many mistakes there are.
+pub(crate) fn run(args: CheckArgs) -> anyhow::Result<()> {
+    let mut problems = Vec::new();
+    let mut lakehouse = None;
+    let config = args.config.or_else(|| Some(PathBuf::from("lakeward.toml")).filter(|file| file.exists()));
+    if let Some(file) = &config {
+        match Config::load(file) {
+            Ok(config) => lakehouse = Some(config.lakehouse),
+            Err(found) => problems.extend(found.iter().map(ToString::to_string)),
+        }
+    }
+    let folder = args.lakehouse.or(lakehouse).unwrap_or_else(|| PathBuf::from("sql"));
+    match Declared::load(&folder) {
+        Ok(declared) => {
+            if problems.is_empty() {
+                println!(
+                    "{}: {} topics, {} curated tables, nothing to complain of",
+                    folder.display(),
+                    declared.lakehouse.topics.len(),
+                    declared.lakehouse.curated.len()
+                );
+                return Ok(());
+            }
+        }
+        Err(found) => problems.extend(found),
+    }
+    for problem in &problems {
+        println!("{problem}");
+    }
+    bail!("{} {}", problems.len(), if problems.len() == 1 { "problem" } else { "problems" })
+}

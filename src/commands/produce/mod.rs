@@ -1,0 +1,88 @@
+//! `lakeward produce`: records from files to topics.
+
+mod fhir;
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader, IsTerminal};
+use std::path::Path;
+
+use anyhow::{Context, bail};
+use lakeward_ingest::KafkaConfig;
+use lakeward_ingest::producer::{Producer, Record};
+
+use crate::cli::ProduceArgs;
+use crate::config::Config;
+use crate::kafka;
+
+/// Sends all files and says how much went to which topic.
+pub(crate) async fn run(args: ProduceArgs) -> anyhow::Result<()> {
+    let config = Config::load(&args.config).map_err(|problems| {
+        anyhow::anyhow!("{}", problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))
+    })?;
+    let kafka = config.kafka.as_ref().context("the configuration has no [kafka] section")?;
+    let kafka = kafka::client(kafka);
+    tokio::task::spawn_blocking(move || send_all(&args, &kafka)).await?
+}
+
+fn send_all(args: &ProduceArgs, kafka: &KafkaConfig) -> anyhow::Result<()> {
+    let producer = Producer::connect(kafka)?;
+    let mut sent = BTreeMap::new();
+    let mut passed_over: BTreeMap<String, usize> = BTreeMap::new();
+    for (index, file) in args.files.iter().enumerate() {
+        let name = file.display();
+        if std::io::stderr().is_terminal() {
+            eprint!("\r\x1b[K{} of {}: {name}", index + 1, args.files.len());
+        }
+        if args.fhir {
+            let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {name}"))?;
+            let (resources, others) = fhir::explode(&text).with_context(|| name.to_string())?;
+            for resource in resources {
+                let record =
+                    Record { key: Some(resource.key.into_bytes()), payload: Some(resource.payload), headers: vec![] };
+                producer.send(resource.topic, &record)?;
+                *sent.entry(resource.topic.to_owned()).or_insert(0_usize) += 1;
+            }
+            for (kind, count) in others {
+                *passed_over.entry(kind).or_default() += count;
+            }
+        } else if let Some(topic) = &args.topic {
+            *sent.entry(topic.clone()).or_default() += send_lines(&producer, topic, &args.key, file)?;
+        }
+    }
+    let produced = producer.flush()?;
+    if std::io::stderr().is_terminal() {
+        eprint!("\r\x1b[K");
+    }
+    for (topic, count) in &sent {
+        eprintln!("{count:>9}  {topic}");
+    }
+    if !passed_over.is_empty() {
+        let kinds: Vec<String> = passed_over.iter().map(|(kind, count)| format!("{count} {kind}")).collect();
+        eprintln!("no topic takes these, they were not sent: {}", kinds.join(", "));
+    }
+    eprintln!("{} records, {:.1} MB, acknowledged", produced.messages, produced.bytes as f64 / 1e6);
+    Ok(())
+}
+
+/// Sends each line that is not empty; the key is the field `key` of the line.
+fn send_lines(producer: &Producer, topic: &str, key: &str, file: &Path) -> anyhow::Result<usize> {
+    let name = file.display();
+    let open = std::fs::File::open(file).with_context(|| format!("cannot read {name}"))?;
+    let mut count = 0;
+    for (index, line) in BufReader::new(open).lines().enumerate() {
+        let line = line.with_context(|| format!("cannot read {name}"))?;
+        if line.trim().is_empty() {
+            continue;
+        }
+        let place = || format!("{name}:{}", index + 1);
+        let value: serde_json::Value = serde_json::from_str(&line).with_context(place)?;
+        let id = match value.get(key) {
+            Some(serde_json::Value::String(id)) => id.clone(),
+            Some(serde_json::Value::Number(id)) => id.to_string(),
+            _ => bail!("{}: no field `{key}` for the record's key; name another by --key", place()),
+        };
+        producer.send(topic, &Record { key: Some(id.into_bytes()), payload: Some(line.into_bytes()), headers: vec![] })?;
+        count += 1;
+    }
+    Ok(count)
+}

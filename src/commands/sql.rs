@@ -1,0 +1,103 @@
+//! `lakeward sql`: asks a running endpoint and prints the answer.
+#![allow(clippy::print_stdout, reason = "the answer belongs on standard output")]
+
+use std::io::{IsTerminal, Write};
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use arrow::array::RecordBatch;
+use arrow::ipc::reader::StreamReader;
+use arrow::util::display::FormatOptions;
+use arrow::util::pretty::pretty_format_batches_with_options;
+
+use crate::asking::{ARROW, ask, chunk};
+use crate::cli::{Format, SqlArgs};
+
+/// An answer that takes longer than this says that it does.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Asks and prints; an error of the endpoint becomes one sentence.
+pub(crate) async fn run(args: SqlArgs) -> anyhow::Result<()> {
+    let statement = match args.statement.as_str() {
+        "-" => std::io::read_to_string(std::io::stdin()).context("cannot read the statement from standard input")?,
+        _ => args.statement.clone(),
+    };
+    let started = Instant::now();
+    let progress = Progress::start(started);
+    let accept = match args.format {
+        Format::Table => ARROW,
+        Format::Csv => "text/csv",
+        Format::Json => "application/x-ndjson",
+    };
+    let answer = ask(&args.url, args.token.as_deref(), args.purpose.as_deref(), &statement, accept).await;
+    let mut response = match answer {
+        Ok(response) => response,
+        Err(error) => {
+            progress.stop();
+            return Err(error);
+        }
+    };
+    let headers = response.headers().clone();
+    let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
+    if args.format != Format::Table {
+        progress.stop();
+        let mut out = std::io::stdout().lock();
+        while let Some(chunk) = chunk(&mut response).await? {
+            out.write_all(&chunk)?;
+        }
+        return Ok(());
+    }
+    let mut body = Vec::new();
+    while let Some(chunk) = chunk(&mut response).await? {
+        body.extend_from_slice(&chunk);
+        progress.received(body.len());
+    }
+    progress.stop();
+    let batches = StreamReader::try_new(body.as_slice(), None)?.collect::<Result<Vec<RecordBatch>, _>>()?;
+    let rows: usize = batches.iter().map(RecordBatch::num_rows).sum();
+    println!("{}", pretty_format_batches_with_options(&batches, &FormatOptions::default().with_null("·"))?);
+    let limit = header("x-lakeward-row-limit").and_then(|limit| limit.parse::<usize>().ok());
+    let cut = if limit == Some(rows) { " (cut at the endpoint's row limit)" } else { "" };
+    let purpose = header("x-lakeward-purpose").unwrap_or_default();
+    let noun = if rows == 1 { "row" } else { "rows" };
+    eprintln!("{rows} {noun}{cut} in {:.2} s, purpose {purpose}", started.elapsed().as_secs_f64());
+    if let Some(levels) = header("x-lakeward-levels") {
+        eprintln!("levels: {levels}");
+    }
+    Ok(())
+}
+
+/// A line on a terminal that moves while one waits.
+struct Progress {
+    task: tokio::task::JoinHandle<()>,
+    received: tokio::sync::watch::Sender<usize>,
+}
+
+impl Progress {
+    fn start(started: Instant) -> Self {
+        let (received, bytes) = tokio::sync::watch::channel(0_usize);
+        let task = tokio::spawn(async move {
+            if !std::io::stderr().is_terminal() {
+                return;
+            }
+            tokio::time::sleep(PATIENCE).await;
+            loop {
+                let mebibytes = *bytes.borrow() as f64 / (1 << 20) as f64;
+                eprint!("\r\x1b[Kwaiting {:.0} s, {mebibytes:.1} MiB received", started.elapsed().as_secs_f64());
+                tokio::time::sleep(Duration::from_millis(200)).await;
+            }
+        });
+        Self { task, received }
+    }
+
+    fn received(&self, bytes: usize) {
+        self.received.send_replace(bytes);
+    }
+
+    fn stop(&self) {
+        self.task.abort();
+        if std::io::stderr().is_terminal() {
+            eprint!("\r\x1b[K");
+        }
+    }
+}

@@ -1,0 +1,185 @@
+//! `lakeward demo`: the whole of it in one process, with nothing to install.
+//!
+//! The broker is librdkafka's mock cluster, the tables stand in a local folder, tokens come from a development issuer, and
+//! a generated clinic chain writes its history at once and then a live trickle. Everything behind the broker is what
+//! `lakeward serve` runs.
+#![allow(clippy::print_stdout, reason = "the demo talks to the person before the terminal")]
+
+mod broker;
+pub(crate) mod clinic;
+mod feed;
+pub(crate) mod people;
+mod round;
+mod show;
+mod state;
+mod status;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail};
+use lakeward_iam::{Authenticator, AuthenticatorConfig, DevelopmentIssuer};
+use lakeward_ingest::{Ingest, IngestConfig, IngestHandle, IngestMetrics, KafkaConfig};
+use lakeward_query::flight::TicketKey;
+use lakeward_query::http::{Readiness, ReadinessProbe};
+use lakeward_query::{PseudonymKeys, QueryConfig};
+use lakeward_tables::{Lake, StorageConfig};
+use prometheus::Registry;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::cli::DemoArgs;
+use crate::declared::Declared;
+use crate::endpoint::{Parts, Servers, gateway};
+use crate::telemetry::{self, LogFormat};
+use crate::{development, secrets};
+
+use broker::Broker;
+use clinic::{Clinic, ClinicConfig, TOPICS};
+use feed::Feed;
+use state::State;
+
+/// The development issuer's key, in the demo's folder.
+pub(crate) const ISSUER_KEY: &str = "issuer.json";
+/// The secret of the pseudonyms, in the demo's folder.
+const PSEUDONYMS: &str = "pseudonyms";
+
+/// How the demo's ingest runs: small and quick.
+const COMMIT_INTERVAL: Duration = Duration::from_millis(1000);
+const COMMIT_BYTES: usize = 8 << 20;
+const MEMORY_BUDGET: usize = 256 << 20;
+
+/// A running demo.
+struct Demo {
+    clinic: Clinic,
+    state: State,
+    folder: PathBuf,
+    declared: Declared,
+    lake: Lake,
+    issuer: DevelopmentIssuer,
+    metrics: Arc<IngestMetrics>,
+    servers: Servers,
+    ingest: IngestHandle,
+    feed: Feed,
+    started: Instant,
+}
+
+/// Runs until Ctrl-C, or one round with `--once`.
+pub(crate) async fn run(args: DemoArgs) -> anyhow::Result<()> {
+    telemetry::start(LogFormat::Text, "error")?;
+    let once = args.once;
+    let mut demo = Demo::start(args).await?;
+    let sent = demo.feed.history(&demo.clinic).await?;
+    let source = State::source(demo.state.round);
+    feed::caught_up(&demo.lake, &demo.declared.lakehouse, &source, &sent).await?;
+    let filled = demo.started.elapsed();
+    let asker = round::Asker::new(&demo.servers.http, &demo.issuer, &demo.folder);
+    println!("{}", round::people_and_commands(&demo.clinic, &asker, demo.servers.flight, filled)?);
+    println!("{}", asker.side_by_side().await?);
+    if once {
+        let differences = round::differences(&demo, &asker).await?;
+        demo.servers.stop().await?;
+        demo.ingest.shutdown().await?;
+        if differences.is_empty() {
+            println!("all as expected");
+            return Ok(());
+        }
+        bail!("not as expected:\n{}", differences.join("\n"));
+    }
+    demo.live().await
+}
+
+impl Demo {
+    async fn start(args: DemoArgs) -> anyhow::Result<Self> {
+        let started = Instant::now();
+        let folder = std::path::absolute(&args.folder)?;
+        std::fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
+        let state = State::begin(&folder, &args)?;
+        let declared = Declared::load(&args.lakehouse)
+            .map_err(|problems| anyhow::anyhow!("{} is not in order:\n{}", args.lakehouse.display(), problems.join("\n")))?;
+        let clinic = Clinic::new(ClinicConfig { seed: state.seed, patients: state.patients, epoch: state.epoch });
+        people::write_down(&folder, clinic.people())?;
+        let issuer = development::open(&folder.join(ISSUER_KEY))?;
+
+        let lake = Lake::open(&StorageConfig::local(&folder.join("lake"))?, Arc::clone(&declared.lakehouse)).await?;
+        lake.create_all().await?;
+        let registry = Registry::new();
+        let metrics = Arc::new(IngestMetrics::new(&registry)?);
+        let broker = Broker::start(&BTreeMap::from(TOPICS))?;
+        let ingest = IngestConfig {
+            kafka: KafkaConfig {
+                brokers: broker.addresses().to_owned(),
+                group: "lakeward".to_owned(),
+                source: State::source(state.round),
+                properties: BTreeMap::new(),
+            },
+            commit_interval: COMMIT_INTERVAL,
+            commit_bytes: COMMIT_BYTES,
+            memory_budget: MEMORY_BUDGET,
+        };
+        let ingest =
+            Ingest::start(ingest, lake.clone(), Arc::clone(&declared.lakehouse), Arc::clone(&metrics)).await?;
+        let servers = endpoints(&args, &folder, &declared, lake.clone(), &issuer, &registry).await?;
+        let landed = feed::landed(&lake, state.round).await?;
+        let feed = Feed::new(broker, Arc::clone(&metrics), landed);
+        Ok(Self { clinic, state, folder, declared, lake, issuer, metrics, servers, ingest, feed, started })
+    }
+
+    /// The trickle and the status line, until Ctrl-C.
+    async fn live(mut self) -> anyhow::Result<()> {
+        println!("Live now; Ctrl-C ends it, and the same command goes on where it stopped.\n");
+        let stop = CancellationToken::new();
+        let (sent, live) = watch::channel(0);
+        let mut trickle = tokio::spawn({
+            let stop = stop.clone();
+            async move { self.feed.trickle(&self.clinic, sent, stop).await }
+        });
+        let line = tokio::spawn(status::line(Arc::clone(&self.metrics), live, stop.clone()));
+        let failure = tokio::select! {
+            pressed = tokio::signal::ctrl_c() => pressed.err().map(anyhow::Error::from),
+            error = self.servers.failed() => Some(error),
+            ended = &mut trickle => Some(ended?.err().unwrap_or_else(|| anyhow::anyhow!("the clinic fell silent"))),
+        };
+        stop.cancel();
+        line.await?;
+        println!("Ending: the last commits …");
+        self.servers.stop().await?;
+        self.ingest.shutdown().await?;
+        println!("Everything is in {}.", self.folder.display());
+        failure.map_or(Ok(()), Err)
+    }
+}
+
+async fn endpoints(
+    args: &DemoArgs,
+    folder: &Path,
+    declared: &Declared,
+    lake: Lake,
+    issuer: &DevelopmentIssuer,
+    registry: &Registry,
+) -> anyhow::Result<Servers> {
+    let gateway = gateway(Parts {
+        lake,
+        declared,
+        authenticator: Authenticator::new(AuthenticatorConfig::default(), vec![issuer.local()])?,
+        keys: PseudonymKeys::from_master(&secrets::kept(&folder.join(PSEUDONYMS))?)?,
+        config: QueryConfig { freshness: Duration::from_millis(500), ..QueryConfig::default() },
+        registry,
+    })?;
+    let readiness: ReadinessProbe = Arc::new(|| Readiness::default().ready("endpoint"));
+    let http = listen(args.http_port).await?;
+    let mut servers = Servers::start_http(http, gateway.clone(), readiness, registry.clone(), true)?;
+    servers.add_flight(listen(args.flight_port).await?, gateway, TicketKey::new(&secrets::random())?, None)?;
+    Ok(servers)
+}
+
+/// Listens on the preferred port, or on a free one where that is taken.
+async fn listen(port: u16) -> anyhow::Result<TcpListener> {
+    match TcpListener::bind(("127.0.0.1", port)).await {
+        Ok(listener) => Ok(listener),
+        Err(_) => TcpListener::bind(("127.0.0.1", 0)).await.context("there is no free port"),
+    }
+}
