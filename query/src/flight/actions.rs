@@ -13,7 +13,7 @@ use super::seal::Work;
 use super::service::{Call, LakewardFlight, ipc};
 use super::status::{malformed, unserved};
 use super::{parameters, placeholders};
-use crate::gateway::CATALOG;
+use crate::session::{CATALOG, DEFAULT_SCHEMA};
 use crate::{QueryError, RefusedKind};
 
 /// An action that is answered, if only by a refusal of its own kind.
@@ -160,7 +160,7 @@ impl SessionOptions {
     fn refusals(&self) -> Refusals {
         let errors = self.options.iter().filter_map(|(name, value)| {
             let value = match (name.as_str(), value.text.as_deref()) {
-                ("catalog", Some(CATALOG)) | ("schema", Some("curated")) => return None,
+                ("catalog", Some(CATALOG)) | ("schema", Some(DEFAULT_SCHEMA)) => return None,
                 ("catalog" | "schema", _) => INVALID_VALUE,
                 _ => INVALID_NAME,
             };
@@ -183,7 +183,7 @@ mod tests {
     #[test]
     fn a_session_takes_the_options_it_has_anyway() {
         assert_eq!(refused("catalog", CATALOG), None);
-        assert_eq!(refused("schema", "curated"), None);
+        assert_eq!(refused("schema", DEFAULT_SCHEMA), None);
     }
 
     #[test]

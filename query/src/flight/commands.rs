@@ -12,7 +12,8 @@ use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::{Field, Schema};
 
 use super::{keys, sql_info, status, type_info};
-use crate::gateway::{CATALOG, sql_type};
+use crate::gateway::sql_type;
+use crate::session::CATALOG;
 use crate::{ColumnLevel, QueryError, RefusedKind, VisibleTable};
 
 const TABLE: &str = "TABLE";

@@ -6,7 +6,7 @@ use arrow_flight::sql::CommandGetPrimaryKeys;
 use datafusion::arrow::array::{ArrayRef, Int32Array, RecordBatch, StringArray};
 use datafusion::arrow::datatypes::{DataType, Field, Schema};
 
-use crate::gateway::CATALOG;
+use crate::session::CATALOG;
 use crate::{QueryError, VisibleTable};
 
 /// The primary key of a table; no rows for a table that one cannot see.

@@ -22,9 +22,6 @@ pub use types::sql_type;
 
 use crate::{ErrorCode, QueryError, QueryService, RequestContext};
 
-/// Name of the catalog in which a session finds its tables.
-pub const CATALOG: &str = "lakeward";
-
 /// The door of all protocols. Cheap to clone.
 #[derive(Clone)]
 pub struct Gateway {
