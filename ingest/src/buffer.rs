@@ -28,7 +28,6 @@ pub(crate) struct Range {
 pub(crate) type Ranges = BTreeMap<i32, Range>;
 
 /// One message as it came from a broker.
-#[derive(Debug)]
 pub(crate) struct Incoming<'a> {
     pub(crate) partition: i32,
     pub(crate) offset: i64,

@@ -14,7 +14,7 @@ use arrow::datatypes::{DataType, Int64Type, SchemaRef};
 use datafusion::common::Column;
 use datafusion::execution::{SessionState, SessionStateBuilder};
 use datafusion::datasource::MemTable;
-use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, cast, col};
+use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, cast};
 use datafusion::physical_plan::collect;
 use datafusion::prelude::{SQLOptions, SessionConfig, SessionContext};
 

@@ -72,10 +72,6 @@ impl Intake {
         self.by_topic.get(topic).copied()
     }
 
-    pub(crate) fn lane(&mut self, topic: usize) -> &mut Lane {
-        &mut self.lanes[topic]
-    }
-
     pub(crate) fn topics(&self) -> usize {
         self.lanes.len()
     }
@@ -88,7 +84,9 @@ impl Intake {
     pub(crate) fn assign(&mut self, topic: usize, partitions: &[(i32, Option<i64>)]) -> Result<(), IngestError> {
         let lane = &mut self.lanes[topic];
         lane.positions.extend(partitions.iter().copied());
-        partitions.iter().for_each(|(partition, _)| drop(lane.restarted.remove(partition)));
+        for (partition, _) in partitions {
+            lane.restarted.remove(partition);
+        }
         let numbers = partitions.iter().map(|(partition, _)| *partition).collect();
         lane.work.send(Work::Assigned(numbers)).map_err(|_| IngestError::Ended("the task of a topic"))
     }

@@ -210,17 +210,17 @@ impl TopicTask {
     /// Commits the curated tables and the dead letters.
     async fn derive(&mut self, rows: &RecordBatch, ranges: &Ranges, outcome: &Outcome) -> Result<(), Unwritten> {
         let metrics = Arc::clone(&self.writing.metrics);
-        let mut tables = self.curated.iter_mut().zip(&outcome.tables).peekable();
+        let tables = self.curated.iter_mut().zip(&outcome.tables);
         let mut open = Vec::new();
-        for ((table, writer), curated) in tables.by_ref() {
-            let metrics = &metrics;
+        for ((table, writer), curated) in tables {
+            let (metrics, hidden) = (&metrics, table.hidden);
             let commit = async move {
                 let build = |due: &Ranges| curated_rows(rows, due, table, curated, &outcome.tombstones);
                 let written = writer.commit(ranges, build).await?;
                 metrics.rows(&table.name.to_string(), written);
                 Ok::<(), Unwritten>(())
             };
-            if table.hidden {
+            if hidden {
                 commit.await?;
             } else {
                 open.push(commit);
