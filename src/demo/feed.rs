@@ -25,7 +25,7 @@ pub(super) async fn landed(lake: &Lake, round: u32) -> anyhow::Result<BTreeMap<(
     let mut landed = BTreeMap::new();
     for earlier in 1..round {
         for (topic, _) in TOPICS {
-            let next = lake.next_offsets(&TableName::raw(topic), &State::source(earlier), topic).await?;
+            let next = lake.next_offsets(&TableName::of_topic(topic), &State::source(earlier), topic).await?;
             for (partition, offset) in next {
                 *landed.entry((topic, partition)).or_default() += u64::try_from(offset)?;
             }
@@ -109,7 +109,7 @@ impl Feed {
 /// Waits until raw, curated and dead-letter tables have everything that was sent.
 pub(super) async fn caught_up(lake: &Lake, lakehouse: &Lakehouse, source: &str, sent: &Sent) -> anyhow::Result<()> {
     for topic in lakehouse.topics.keys() {
-        let mut tables = vec![TableName::raw(topic), TableName::dead_letter(topic)];
+        let mut tables = vec![TableName::of_topic(topic), TableName::of_topic(topic).dead_letter()];
         let made_from = |table: &&TableContract| table.from.iter().any(|select| select.topic == *topic);
         tables.extend(lakehouse.curated.values().filter(made_from).map(|table| table.name.clone()));
         let expected: BTreeMap<i32, i64> = sent

@@ -125,13 +125,13 @@ async fn counts(demo: &Demo) -> anyhow::Result<Vec<String>> {
         }
     };
     for (topic, count) in &summary.topics {
-        let raw = TableName::raw(topic);
+        let raw = TableName::of_topic(topic);
         compare(raw.to_string(), demo.lake.row_count(&raw).await?, count.messages);
-        let dead = TableName::dead_letter(topic);
+        let dead = raw.dead_letter();
         compare(dead.to_string(), demo.lake.row_count(&dead).await?, count.dead_letters.values().sum());
     }
     for (table, count) in &summary.tables {
-        let name = TableName::curated(table);
+        let name = TableName::curated(*table);
         let contract = demo.declared.lakehouse.curated.get(*table);
         let upserts = contract.is_some_and(|contract| contract.mode == Mode::Upsert);
         compare(name.to_string(), demo.lake.row_count(&name).await?, if upserts { count.rows } else { count.appended });

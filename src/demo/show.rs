@@ -1,6 +1,6 @@
 //! The same question, asked by five people, as one table.
 
-use arrow::array::{Array, RecordBatch};
+use arrow::array::RecordBatch;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use std::io::IsTerminal;
 

@@ -11,7 +11,7 @@ use datafusion::execution::object_store::ObjectStoreUrl;
 use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::logical_expr::{Expr, ident, lit};
 use datafusion::prelude::{SessionConfig, SessionContext};
-use futures::{StreamExt, TryStreamExt};
+use futures::future::try_join_all;
 
 use crate::delta::Table;
 use crate::delta::layout::Layout;
@@ -154,11 +154,11 @@ impl Lake {
 
     /// Opens every table, and creates those that are absent.
     pub async fn create_all(&self) -> Result<(), TablesError> {
-        futures::stream::iter(self.inner.tables.values())
-            .map(|table| table.snapshot(Duration::ZERO))
-            .buffer_unordered(OPENING)
-            .try_for_each(|_| async { Ok(()) })
-            .await
+        let tables: Vec<&Table> = self.inner.tables.values().collect();
+        for some in tables.chunks(OPENING) {
+            try_join_all(some.iter().map(|table| table.snapshot(Duration::ZERO))).await?;
+        }
+        Ok(())
     }
 
     /// Whether the storage answers now.

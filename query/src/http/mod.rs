@@ -49,6 +49,8 @@ pub struct HttpState {
     pub readiness: ReadinessProbe,
     /// Shown by `/metrics`.
     pub registry: Registry,
+    /// Whether this process answers health and metrics alone, and no statements.
+    pub operations_only: bool,
     /// The largest body of a request, in bytes; 1 MiB unless set.
     pub body_limit: usize,
     /// How long running answers may take to end after a shutdown began; 4 s unless set.
@@ -58,7 +60,7 @@ pub struct HttpState {
 impl HttpState {
     /// A state with the usual limits.
     pub fn new(gateway: Gateway, readiness: ReadinessProbe, registry: Registry) -> Self {
-        Self { gateway, readiness, registry, body_limit: 1 << 20, grace: Duration::from_secs(4) }
+        Self { gateway, readiness, registry, operations_only: false, body_limit: 1 << 20, grace: Duration::from_secs(4) }
     }
 }
 
@@ -82,10 +84,15 @@ fn routes() -> Vec<Route> {
     ]
 }
 
+/// What is served by a process that answers no statements.
+const OPERATIONS: [&str; 3] = ["/health/live", "/health/ready", "/metrics"];
+
 /// All routes; what is no route, or the wrong method, gets a problem document too.
 pub fn router(state: HttpState) -> Router {
+    let operations_only = state.operations_only;
     routes()
         .into_iter()
+        .filter(|route| !operations_only || OPERATIONS.contains(&route.path))
         .fold(Router::new(), |router, route| router.route(route.path, route.handler))
         .fallback(operations::no_such_route)
         .method_not_allowed_fallback(operations::method_not_allowed)

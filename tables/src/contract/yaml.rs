@@ -130,7 +130,7 @@ impl<'n> Entries<'n> {
 impl Reader<'_> {
     /// Parses a document; a syntax error or a duplicate key is the one problem that hides all others of its file.
     pub(super) fn parse(&mut self, text: &str) -> Option<Node> {
-        match serde_saphyr::from_str::<Node>(text) {
+        match serde_saphyr::from_str_with_options::<Node>(text, serde_saphyr::options! { strict_booleans: true }) {
             Ok(node) => Some(node),
             Err(error) => {
                 let line = error.location().map_or(0, |l| line_of(&l));

@@ -73,7 +73,7 @@ pub(crate) fn by_bucket(
             indices.entry((hash % buckets as u64) as i32).or_default().push(row as u32);
         }
         for (bucket, rows) in indices {
-            let taken = arrow::compute::take_record_batch(batch, &arrow::array::UInt32Array::from(rows)).map_err(arrow)?;
+            let taken = arrow::compute::take_record_batch(batch, &UInt32Array::from(rows)).map_err(arrow)?;
             split.entry(bucket).or_default().push(taken);
         }
     }

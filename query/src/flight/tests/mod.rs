@@ -11,7 +11,6 @@ use arrow_flight::flight_service_client::FlightServiceClient;
 use arrow_flight::sql::client::FlightSqlServiceClient;
 use arrow_flight::{FlightInfo, Ticket};
 use datafusion::arrow::array::RecordBatch;
-use datafusion::arrow::error::ArrowError;
 use futures::TryStreamExt;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
@@ -95,20 +94,7 @@ async fn rows(client: &mut FlightSqlServiceClient<Channel>, info: &FlightInfo) -
 }
 
 /// The status behind a client's error.
-fn status(error: ArrowError) -> Status {
-    match error {
-        ArrowError::ExternalError(error) => match error.downcast::<Status>() {
-            Ok(status) => *status,
-            Err(error) => match error.downcast::<FlightError>() {
-                Ok(error) => flight_status(*error),
-                Err(error) => panic!("no status: {error}"),
-            },
-        },
-        other => panic!("no status: {other}"),
-    }
-}
-
-fn flight_status(error: FlightError) -> Status {
+fn status(error: FlightError) -> Status {
     match error {
         FlightError::Tonic(status) => *status,
         other => panic!("no status: {other}"),
