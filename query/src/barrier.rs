@@ -38,7 +38,7 @@ use crate::translate;
 
 /// What a barrier stands for: which table, under which policy.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Seal {
+pub(crate) struct Seal {
     /// Name of the table, with its schema.
     pub table: String,
     /// Digest of everything that decided what is shown.
@@ -50,7 +50,7 @@ pub struct Seal {
 
 /// The barrier; see the module. Only the governed catalog makes one.
 #[derive(Debug)]
-pub struct SecurityBarrierExec {
+pub(crate) struct SecurityBarrierExec {
     seal: Seal,
     inner: Arc<dyn ExecutionPlan>,
     transparent: bool,
@@ -92,12 +92,12 @@ impl SecurityBarrierExec {
     }
 
     /// What the barrier stands for.
-    pub fn seal(&self) -> &Seal {
+    pub(crate) fn seal(&self) -> &Seal {
         &self.seal
     }
 
     /// Whether the plan below can be seen.
-    pub fn is_transparent(&self) -> bool {
+    pub(crate) fn is_transparent(&self) -> bool {
         self.transparent
     }
 

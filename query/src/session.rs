@@ -25,9 +25,9 @@ use lakeward_iam::Principal;
 use crate::QueryConfig;
 
 /// Name of the only catalog.
-pub const CATALOG: &str = "lakeward";
+pub(crate) const CATALOG: &str = "lakeward";
 /// Schema of a table that is named without one.
-pub const DEFAULT_SCHEMA: &str = "curated";
+pub(crate) const DEFAULT_SCHEMA: &str = "curated";
 
 /// Makes session states.
 #[derive(Debug)]

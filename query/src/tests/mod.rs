@@ -1,1 +1,8 @@
-//! Tests of the service as a whole.
+//! The service as a whole, over a small chain of clinics in Parquet files.
+
+mod barrier;
+mod errors;
+mod house;
+mod limits;
+mod rows;
+mod transparency;

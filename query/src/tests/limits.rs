@@ -1,0 +1,85 @@
+//! Rows, time and memory, and what the audit keeps.
+
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use futures::{StreamExt, TryStreamExt};
+
+use super::house::{House, Person, SECRET, patients};
+use crate::{ColumnLevel, ErrorCode, Outcome, QueryConfig};
+
+#[tokio::test]
+async fn rows_beyond_the_limit_are_cut_off_and_the_answer_says_so() {
+    let config = QueryConfig { row_limit: 3, ..QueryConfig::default() };
+    let house = House::with(config, &patients(SECRET)).await;
+    for (sql, rows, truncated) in [
+        ("SELECT patient_id FROM patients", 3, true),
+        ("SELECT patient_id FROM patients LIMIT 3", 3, false),
+        ("SELECT patient_id FROM patients LIMIT 2", 2, false),
+    ] {
+        let answer = house.answer(Person::Keeper, sql).await.unwrap();
+        let flag = answer.truncated.clone();
+        assert_eq!(answer.row_limit, 3);
+        let batches: Vec<_> = answer.stream.try_collect().await.unwrap();
+        assert_eq!(batches.iter().map(|batch| batch.num_rows()).sum::<usize>(), rows, "{sql}");
+        assert_eq!(flag.load(Ordering::Acquire), truncated, "{sql}");
+    }
+    let outcomes: Vec<Outcome> = house.events.lock().iter().map(|event| event.outcome).collect();
+    assert_eq!(outcomes, [Outcome::Truncated, Outcome::Complete, Outcome::Complete]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_statement_ends_at_its_deadline() {
+    let house = House::open().await;
+    let mut context = house.context(Person::Keeper);
+    context.deadline = Instant::now() + Duration::from_millis(300);
+    let sql = "SELECT count(*) FROM generate_series(1, 1000000000000) AS t(n) WHERE n % 7 = 3";
+    let error = match house.service.execute(&context, sql, None).await {
+        Ok(answer) => answer.stream.try_collect::<Vec<_>>().await.unwrap_err(),
+        Err(error) => error,
+    };
+    assert_eq!(error.code, ErrorCode::TimeLimit);
+    assert!(Instant::now() < context.deadline + Duration::from_secs(5));
+    assert_eq!(house.events.lock()[0].outcome, Outcome::Failed(ErrorCode::TimeLimit));
+}
+
+#[tokio::test]
+async fn a_statement_that_needs_too_much_memory_fails_alone() {
+    let config = QueryConfig { memory_limit: 1 << 20, ..QueryConfig::default() };
+    let house = House::with(config, &patients(SECRET)).await;
+    let sql = "SELECT count(DISTINCT n) FROM generate_series(1, 2000000) AS t(n)";
+    assert_eq!(house.error(Person::Keeper, sql).await.code, ErrorCode::ResourceLimit);
+    assert_eq!(house.rows(Person::Keeper, "SELECT 1").await.unwrap(), ["1"]);
+}
+
+#[tokio::test]
+async fn the_audit_tells_who_read_what_and_no_value() {
+    let house = House::open().await;
+    let sql = format!("SELECT birth_date FROM patients WHERE family_name = '{SECRET}'");
+    house.rows(Person::Analyst, &sql).await.unwrap();
+    let event = house.events.lock()[0].clone();
+    assert_eq!((event.principal.as_str(), event.purpose.as_str(), event.rows), ("a", "bi", 0));
+    assert_eq!(event.outcome, Outcome::Complete);
+    let table = &event.tables[0];
+    assert_eq!((table.name.as_str(), table.version), ("curated.patients", 7));
+    let read: Vec<_> = table.columns.iter().map(|column| (column.name.as_str(), column.level)).collect();
+    assert_eq!(read, [("family_name", ColumnLevel::Hidden), ("birth_date", ColumnLevel::Generalised)]);
+    assert!(!format!("{event:?}").contains(SECRET));
+    assert_eq!(event.statement.len(), 64);
+}
+
+#[tokio::test]
+async fn a_refused_statement_is_audited() {
+    let house = House::open().await;
+    house.error(Person::Analyst, "DROP TABLE patients").await;
+    assert_eq!(house.events.lock()[0].outcome.as_str(), "refused");
+}
+
+#[tokio::test]
+async fn an_answer_that_is_dropped_is_cancelled() {
+    let house = House::open().await;
+    let mut answer = house.answer(Person::Keeper, "SELECT n FROM generate_series(1, 1000000000) AS t(n)").await.unwrap();
+    assert!(answer.stream.next().await.unwrap().is_ok());
+    drop(answer);
+    assert_eq!(house.events.lock()[0].outcome, Outcome::Cancelled);
+}
