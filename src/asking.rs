@@ -41,7 +41,8 @@ pub(crate) async fn ask(
     if let Some(token) = token {
         request = request.bearer_auth(token);
     }
-    let response = request.send().await.with_context(|| format!("no answer from {url}: is an endpoint running there?"))?;
+    let response =
+        request.send().await.with_context(|| format!("no answer from {url}: is an endpoint running there?"))?;
     if response.status().is_success() {
         return Ok(response);
     }

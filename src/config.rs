@@ -305,16 +305,22 @@ mod tests {
         let environment = [("LAKEWARD_KAFKA_PASSWORD", "s"), ("LAKEWARD_STORAGE_URL", "s3://lake")];
         let config = parse(GOOD, &environment).unwrap();
         assert_eq!(config.storage.url, "s3://lake");
-        assert!(matches!(config.kafka.unwrap().security, Security::SaslSsl { password, .. } if password.reveal() == "s"));
+        assert!(
+            matches!(config.kafka.unwrap().security, Security::SaslSsl { password, .. } if password.reveal() == "s")
+        );
     }
 
     #[test]
     fn every_problem_is_named_with_its_line() {
         let text = "[storage]\nurll = 1\n\n[query]\nrow_limit = \"many\"\n[nonsense]\n";
         let problems = parse(text, &[("LAKEWARD_QUERY_SPEED", "fast")]).unwrap_err().join("\n");
-        for expected in ["lakeward.toml:2: unknown key `urll`", "lakeward.toml:1: [storage] needs `url`",
-            "lakeward.toml:5: `row_limit` wants a whole number", "lakeward.toml:6: unknown section or key `nonsense`",
-            "LAKEWARD_QUERY_SPEED: no configuration key"] {
+        for expected in [
+            "lakeward.toml:2: unknown key `urll`",
+            "lakeward.toml:1: [storage] needs `url`",
+            "lakeward.toml:5: `row_limit` wants a whole number",
+            "lakeward.toml:6: unknown section or key `nonsense`",
+            "LAKEWARD_QUERY_SPEED: no configuration key",
+        ] {
             assert!(problems.contains(expected), "{expected} is not in:\n{problems}");
         }
     }

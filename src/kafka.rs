@@ -29,10 +29,5 @@ pub(crate) fn client(kafka: &Kafka) -> KafkaConfig {
     if let Some(file) = &kafka.ca_file {
         set("ssl.ca.location", &file.to_string_lossy());
     }
-    KafkaConfig {
-        brokers: kafka.brokers.clone(),
-        group: kafka.group.clone(),
-        source: kafka.source.clone(),
-        properties,
-    }
+    KafkaConfig { brokers: kafka.brokers.clone(), group: kafka.group.clone(), source: kafka.source.clone(), properties }
 }

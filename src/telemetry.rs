@@ -19,10 +19,8 @@ pub(crate) fn start(format: LogFormat, directives: &str) -> anyhow::Result<()> {
     let directives = std::env::var("LAKEWARD_LOG").unwrap_or_else(|_| directives.to_owned());
     let filter = EnvFilter::try_new(&directives)
         .map_err(|error| anyhow::anyhow!("the log level `{directives}` cannot be read: {error}"))?;
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_span_events(FmtSpan::NONE)
-        .with_writer(std::io::stderr);
+    let builder =
+        tracing_subscriber::fmt().with_env_filter(filter).with_span_events(FmtSpan::NONE).with_writer(std::io::stderr);
     match format {
         LogFormat::Json => builder.json().flatten_event(true).try_init(),
         LogFormat::Text => builder.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).try_init(),

@@ -73,10 +73,7 @@ pub struct Claims {
 impl Claims {
     /// Claims of a person, without role or attribute.
     pub fn new(sub: impl Into<String>) -> Self {
-        Self {
-            sub: sub.into(),
-            ..Self::default()
-        }
+        Self { sub: sub.into(), ..Self::default() }
     }
 
     /// The claims of a request without credentials.
@@ -126,11 +123,7 @@ impl Claims {
     }
 
     /// The claims in a verified token's payload; `None` when it names nobody, or names the anonymous.
-    pub(crate) fn from_payload(
-        issuer: &str,
-        roles_claim: &str,
-        payload: &Map<String, Value>,
-    ) -> Option<Self> {
+    pub(crate) fn from_payload(issuer: &str, roles_claim: &str, payload: &Map<String, Value>) -> Option<Self> {
         let sub = payload.get("sub")?.as_str()?;
         if sub.is_empty() || sub == ANONYMOUS {
             return None;
@@ -145,10 +138,7 @@ impl Claims {
         Some(Self {
             issuer: Some(issuer.to_owned()),
             sub: sub.to_owned(),
-            name: payload
-                .get("name")
-                .and_then(Value::as_str)
-                .map(str::to_owned),
+            name: payload.get("name").and_then(Value::as_str).map(str::to_owned),
             roles: roles_at(payload, roles_claim),
             attributes,
         })
@@ -156,9 +146,7 @@ impl Claims {
 }
 
 /// Claims that RFC 7519 section 4.1 and OpenID Connect Core section 2 give a meaning of their own.
-const REGISTERED: [&str; 10] = [
-    "iss", "sub", "aud", "exp", "nbf", "iat", "jti", "name", "azp", "nonce",
-];
+const REGISTERED: [&str; 10] = ["iss", "sub", "aud", "exp", "nbf", "iat", "jti", "name", "azp", "nonce"];
 
 /// The roles under a claim of that very name, or else at that path; a value of another type gives none.
 fn roles_at(payload: &Map<String, Value>, path: &str) -> Vec<String> {
@@ -179,41 +167,21 @@ mod tests {
     use serde_json::json;
 
     fn claims(roles_claim: &str, payload: Value) -> Option<Claims> {
-        Claims::from_payload(
-            "https://issuer.example",
-            roles_claim,
-            payload.as_object().unwrap(),
-        )
+        Claims::from_payload("https://issuer.example", roles_claim, payload.as_object().unwrap())
     }
 
     #[test]
     fn roles_are_found_under_a_path_or_a_dotted_name() {
-        let nested = claims(
-            "realm_access.roles",
-            json!({"sub": "a", "realm_access": {"roles": ["doctor"]}}),
-        );
+        let nested = claims("realm_access.roles", json!({"sub": "a", "realm_access": {"roles": ["doctor"]}}));
         assert_eq!(nested.unwrap().roles, ["doctor"]);
-        let dotted = claims(
-            "https://x.example/roles",
-            json!({"sub": "a", "https://x.example/roles": ["analyst"]}),
-        );
+        let dotted = claims("https://x.example/roles", json!({"sub": "a", "https://x.example/roles": ["analyst"]}));
         assert_eq!(dotted.unwrap().roles, ["analyst"]);
     }
 
     #[test]
     fn roles_of_the_wrong_type_are_no_roles() {
-        for value in [
-            json!("doctor"),
-            json!({"doctor": true}),
-            json!(["doctor", 1]),
-            json!(null),
-        ] {
-            assert!(
-                claims("roles", json!({"sub": "a", "roles": value}))
-                    .unwrap()
-                    .roles
-                    .is_empty()
-            );
+        for value in [json!("doctor"), json!({"doctor": true}), json!(["doctor", 1]), json!(null)] {
+            assert!(claims("roles", json!({"sub": "a", "roles": value})).unwrap().roles.is_empty());
         }
     }
 
@@ -230,12 +198,7 @@ mod tests {
 
     #[test]
     fn a_token_cannot_name_nobody_nor_the_anonymous() {
-        for payload in [
-            json!({}),
-            json!({"sub": ""}),
-            json!({"sub": 1}),
-            json!({"sub": "anonymous"}),
-        ] {
+        for payload in [json!({}), json!({"sub": ""}), json!({"sub": 1}), json!({"sub": "anonymous"})] {
             assert_eq!(claims("roles", payload), None);
         }
     }

@@ -30,57 +30,33 @@ pub struct DevelopmentIssuer {
 
 impl DevelopmentIssuer {
     /// Opens the key in `file`, or makes one there (mode 0600). A key that others can read is refused.
-    pub fn open(
-        file: &Path,
-        issuer: impl Into<String>,
-        audience: impl Into<String>,
-    ) -> Result<Self, IamError> {
-        let in_file = |source| IamError::File {
-            path: file.to_owned(),
-            source,
-        };
-        let unusable = |reason: String| IamError::DevelopmentKey {
-            path: file.to_owned(),
-            reason,
-        };
+    pub fn open(file: &Path, issuer: impl Into<String>, audience: impl Into<String>) -> Result<Self, IamError> {
+        let in_file = |source| IamError::File { path: file.to_owned(), source };
+        let unusable = |reason: String| IamError::DevelopmentKey { path: file.to_owned(), reason };
         if !file.try_exists().map_err(in_file)? {
             create_key(file).map_err(in_file)?;
         }
         let mode = fs::metadata(file).map_err(in_file)?.permissions().mode();
         if mode & 0o077 != 0 {
-            return Err(unusable(
-                "others can read it; make it mode 0600 or remove it".into(),
-            ));
+            return Err(unusable("others can read it; make it mode 0600 or remove it".into()));
         }
         let pem = fs::read(file).map_err(in_file)?;
-        let key = EncodingKey::from_ec_pem(&pem)
-            .map_err(|_| unusable("not a P-256 key in PKCS#8 PEM".into()))?;
-        let mut public = Jwk::from_encoding_key(&key, Algorithm::ES256)
-            .map_err(|_| unusable("not a P-256 key".into()))?;
-        let key_id = public
-            .thumbprint(ThumbprintHash::SHA256)
-            .map_err(IamError::Signing)?;
+        let key = EncodingKey::from_ec_pem(&pem).map_err(|_| unusable("not a P-256 key in PKCS#8 PEM".into()))?;
+        let mut public =
+            Jwk::from_encoding_key(&key, Algorithm::ES256).map_err(|_| unusable("not a P-256 key".into()))?;
+        let key_id = public.thumbprint(ThumbprintHash::SHA256).map_err(IamError::Signing)?;
         public.common.public_key_use = Some(PublicKeyUse::Signature);
         public.common.key_algorithm = Some(KeyAlgorithm::ES256);
         public.common.key_id = Some(key_id.clone());
-        Ok(Self {
-            issuer: issuer.into(),
-            audience: audience.into(),
-            key,
-            public,
-            key_id,
-        })
+        Ok(Self { issuer: issuer.into(), audience: audience.into(), key, public, key_id })
     }
 
     /// A token with these claims, good from now for `ttl`. Attributes stand under their own names.
     pub fn mint(&self, claims: &Claims, ttl: Duration) -> Result<String, IamError> {
         let now = Utc::now().timestamp();
         let lifetime = i64::try_from(ttl.as_secs()).unwrap_or(i64::MAX);
-        let mut payload: Map<String, Value> = claims
-            .attributes
-            .iter()
-            .map(|(name, value)| (name.clone(), value.to_value()))
-            .collect();
+        let mut payload: Map<String, Value> =
+            claims.attributes.iter().map(|(name, value)| (name.clone(), value.to_value())).collect();
         payload.insert("iss".into(), json!(self.issuer));
         payload.insert("aud".into(), json!(self.audience));
         payload.insert("sub".into(), json!(claims.sub));
@@ -118,11 +94,7 @@ impl DevelopmentIssuer {
 
     /// What an [`Authenticator`](crate::Authenticator) in the same process needs to trust this issuer.
     pub fn local(&self) -> LocalIssuer {
-        LocalIssuer {
-            issuer: self.issuer.clone(),
-            audience: self.audience.clone(),
-            jwks: self.jwks(),
-        }
+        LocalIssuer { issuer: self.issuer.clone(), audience: self.audience.clone(), jwks: self.jwks() }
     }
 }
 
@@ -130,8 +102,7 @@ impl DevelopmentIssuer {
 fn create_key(file: &Path) -> io::Result<()> {
     let failed = || io::Error::other("no key could be generated");
     let document =
-        EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &SystemRandom::new())
-            .map_err(|_| failed())?;
+        EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &SystemRandom::new()).map_err(|_| failed())?;
     let mut pem = String::from("-----BEGIN PRIVATE KEY-----\n");
     for line in BASE64.encode(document.as_ref()).as_bytes().chunks(64) {
         pem.push_str(&String::from_utf8_lossy(line));
@@ -147,11 +118,7 @@ fn create_key(file: &Path) -> io::Result<()> {
     let name = file.file_name().unwrap_or_default().to_string_lossy();
     let nanoseconds = Utc::now().timestamp_nanos_opt().unwrap_or_default();
     let draft = directory.join(format!(".{name}.{}.{nanoseconds}", std::process::id()));
-    let mut out = fs::OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(&draft)?;
+    let mut out = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft)?;
     let written = out.write_all(pem.as_bytes()).and_then(|()| out.sync_all());
     let linked = written.and_then(|()| match fs::hard_link(&draft, file) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
@@ -172,10 +139,7 @@ mod tests {
         let first = DevelopmentIssuer::open(&file, "i", "a").unwrap();
         let again = DevelopmentIssuer::open(&file, "i", "a").unwrap();
         assert_eq!(first.jwks(), again.jwks());
-        assert_eq!(
-            fs::metadata(&file).unwrap().permissions().mode() & 0o777,
-            0o600
-        );
+        assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
         assert_eq!(fs::read_dir(file.parent().unwrap()).unwrap().count(), 1);
     }
 
@@ -195,10 +159,7 @@ mod tests {
         let issuer = DevelopmentIssuer::open(&folder.path().join("key.pem"), "i", "a").unwrap();
         let key = issuer.jwks()["keys"][0].clone();
         assert!(key.get("d").is_none());
-        assert_eq!(
-            (&key["alg"], &key["use"], &key["crv"]),
-            (&json!("ES256"), &json!("sig"), &json!("P-256"))
-        );
+        assert_eq!((&key["alg"], &key["use"], &key["crv"]), (&json!("ES256"), &json!("sig"), &json!("P-256")));
         let private = format!("{:?}", issuer.key.as_bytes());
         assert!(!format!("{issuer:?}").contains(&private));
     }

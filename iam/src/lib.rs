@@ -35,8 +35,7 @@ pub use claims::{ANONYMOUS, Attribute, Claims};
 pub use development::DevelopmentIssuer;
 pub use error::{AuthError, IamError};
 pub use policies::{
-    ALL_ROWS, AttributeType, Level, Policies, PolicyProblem, ResourceTable, ScopeDecision,
-    TableDecision, UNCLASSIFIED,
+    ALL_ROWS, AttributeType, Level, Policies, PolicyProblem, ResourceTable, ScopeDecision, TableDecision, UNCLASSIFIED,
 };
 pub use principal::Principal;
 pub use purposes::NOBODY;

@@ -53,14 +53,7 @@ impl Principal {
             }
         }
         let digest = form.digest();
-        Self {
-            id,
-            issuer,
-            purpose,
-            roles,
-            attributes,
-            digest,
-        }
+        Self { id, issuer, purpose, roles, attributes, digest }
     }
 
     /// The attribute of that name, where it is available.
@@ -88,10 +81,7 @@ impl CanonicalForm {
         self.0.update(text.as_bytes());
     }
 
-    pub(crate) fn items<'a>(
-        &mut self,
-        items: impl IntoIterator<Item = &'a String, IntoIter: ExactSizeIterator>,
-    ) {
+    pub(crate) fn items<'a>(&mut self, items: impl IntoIterator<Item = &'a String, IntoIter: ExactSizeIterator>) {
         let items = items.into_iter();
         self.count(items.len());
         for item in items {
@@ -100,11 +90,7 @@ impl CanonicalForm {
     }
 
     pub(crate) fn digest(self) -> String {
-        self.0
-            .finalize()
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect()
+        self.0.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
     }
 }
 
@@ -112,21 +98,13 @@ impl CanonicalForm {
 mod tests {
     use super::*;
 
-    fn principal(
-        id: &str,
-        purpose: &str,
-        roles: &[&str],
-        attributes: &[(&str, Attribute)],
-    ) -> Principal {
+    fn principal(id: &str, purpose: &str, roles: &[&str], attributes: &[(&str, Attribute)]) -> Principal {
         Principal::new(
             id.into(),
             Some("https://issuer.example".into()),
             purpose.into(),
             roles.iter().map(|role| (*role).to_owned()).collect(),
-            attributes
-                .iter()
-                .map(|(name, value)| ((*name).to_owned(), value.clone()))
-                .collect(),
+            attributes.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect(),
         )
     }
 

@@ -33,69 +33,36 @@ impl Purposes {
     /// Reads the declaration; every problem at once.
     pub(crate) fn parse(file: &Path, text: &str) -> Result<Self, Vec<PolicyProblem>> {
         let declared: PurposesFile = serde_saphyr::from_str(text).map_err(|error| {
-            let line = error
-                .location()
-                .map_or(1, |location| location.line() as usize);
-            vec![PolicyProblem::new(
-                file,
-                line,
-                error.without_snippet().to_string(),
-            )]
+            let line = error.location().map_or(1, |location| location.line() as usize);
+            vec![PolicyProblem::new(file, line, error.without_snippet().to_string())]
         })?;
         let mut problems = Vec::new();
         for (role, purpose) in &declared.roles {
             if role.is_empty() || purpose.value.is_empty() {
                 let line = purpose.referenced.line() as usize;
-                problems.push(PolicyProblem::new(
-                    file,
-                    line,
-                    "a role and its purpose need a name",
-                ));
+                problems.push(PolicyProblem::new(file, line, "a role and its purpose need a name"));
             }
         }
         for group in &declared.incompatible {
             let line = group.referenced.line() as usize;
             if group.value.iter().collect::<BTreeSet<_>>().len() < 2 {
-                problems.push(PolicyProblem::new(
-                    file,
-                    line,
-                    "it takes two different roles to be incompatible",
-                ));
+                problems.push(PolicyProblem::new(file, line, "it takes two different roles to be incompatible"));
             }
             for role in &group.value {
                 if role == NOBODY {
-                    problems.push(PolicyProblem::new(
-                        file,
-                        line,
-                        "everybody has the role `nobody`",
-                    ));
+                    problems.push(PolicyProblem::new(file, line, "everybody has the role `nobody`"));
                 } else if !declared.roles.contains_key(role) {
-                    problems.push(PolicyProblem::new(
-                        file,
-                        line,
-                        format!("there is no role `{role}`"),
-                    ));
+                    problems.push(PolicyProblem::new(file, line, format!("there is no role `{role}`")));
                 }
             }
         }
-        let public = declared
-            .roles
-            .get(NOBODY)
-            .map(|purpose| purpose.value.clone());
+        let public = declared.roles.get(NOBODY).map(|purpose| purpose.value.clone());
         if public.is_none() {
-            problems.push(PolicyProblem::new(
-                file,
-                1,
-                "role `nobody`, which everybody has, needs a purpose",
-            ));
+            problems.push(PolicyProblem::new(file, 1, "role `nobody`, which everybody has, needs a purpose"));
         }
         match public {
             Some(public) if problems.is_empty() => Ok(Self {
-                roles: declared
-                    .roles
-                    .into_iter()
-                    .map(|(role, purpose)| (role, purpose.value))
-                    .collect(),
+                roles: declared.roles.into_iter().map(|(role, purpose)| (role, purpose.value)).collect(),
                 incompatible: declared
                     .incompatible
                     .into_iter()
@@ -126,9 +93,7 @@ impl Purposes {
         let purpose = match stated {
             Some(stated) if stated == self.public || purposes.contains(stated) => stated,
             Some(stated) => {
-                return Err(IamError::Forbidden {
-                    purpose: stated.to_owned(),
-                });
+                return Err(IamError::Forbidden { purpose: stated.to_owned() });
             }
             None => match (purposes.first(), purposes.len()) {
                 (Some(only), 1) => *only,
@@ -140,11 +105,8 @@ impl Purposes {
                 (None, _) => &self.public,
             },
         };
-        let mut roles: BTreeSet<String> = held
-            .iter()
-            .filter(|(_, of)| **of == purpose)
-            .map(|(role, _)| (*role).to_owned())
-            .collect();
+        let mut roles: BTreeSet<String> =
+            held.iter().filter(|(_, of)| **of == purpose).map(|(role, _)| (*role).to_owned()).collect();
         roles.insert(NOBODY.to_owned());
         Ok((purpose.to_owned(), roles))
     }
@@ -165,19 +127,12 @@ impl Purposes {
             .incompatible
             .iter()
             .map(|group| {
-                group
-                    .iter()
-                    .map(String::as_str)
-                    .filter(|role| declared.contains_key(role))
-                    .collect::<Vec<_>>()
+                group.iter().map(String::as_str).filter(|role| declared.contains_key(role)).collect::<Vec<_>>()
             })
             .filter(|together| together.len() > 1)
             .flatten()
             .collect();
-        declared
-            .into_iter()
-            .filter(|(role, _)| !clashing.contains(role))
-            .collect()
+        declared.into_iter().filter(|(role, _)| !clashing.contains(role)).collect()
     }
 }
 
@@ -192,40 +147,27 @@ incompatible: [[cashier, accountant]]
 
     fn activate(roles: &[&str], stated: Option<&str>) -> Result<(String, Vec<String>), IamError> {
         let purposes = Purposes::parse(Path::new("purposes.yaml"), DECLARED).unwrap();
-        let claims = roles
-            .iter()
-            .fold(Claims::new("a"), |claims, role| claims.role(*role));
+        let claims = roles.iter().fold(Claims::new("a"), |claims, role| claims.role(*role));
         let (purpose, roles) = purposes.activate(&claims, stated)?;
         Ok((purpose, roles.into_iter().collect()))
     }
 
     fn is(purpose: &str, roles: &[&str]) -> (String, Vec<String>) {
-        (
-            purpose.to_owned(),
-            roles.iter().map(|role| (*role).to_owned()).collect(),
-        )
+        (purpose.to_owned(), roles.iter().map(|role| (*role).to_owned()).collect())
     }
 
     #[test]
     fn the_only_purpose_is_taken_with_all_of_its_roles() {
-        assert_eq!(
-            activate(&["doctor", "nurse"], None).unwrap(),
-            is("care", &["doctor", "nobody", "nurse"])
-        );
+        assert_eq!(activate(&["doctor", "nurse"], None).unwrap(), is("care", &["doctor", "nobody", "nurse"]));
     }
 
     #[test]
     fn several_purposes_must_be_chosen_from_and_never_add_up() {
-        let IamError::PurposeRequired { purposes } =
-            activate(&["doctor", "analyst"], None).unwrap_err()
-        else {
+        let IamError::PurposeRequired { purposes } = activate(&["doctor", "analyst"], None).unwrap_err() else {
             panic!("another error");
         };
         assert_eq!(purposes, ["bi", "care"]);
-        assert_eq!(
-            activate(&["doctor", "analyst"], Some("bi")).unwrap(),
-            is("bi", &["analyst", "nobody"])
-        );
+        assert_eq!(activate(&["doctor", "analyst"], Some("bi")).unwrap(), is("bi", &["analyst", "nobody"]));
     }
 
     #[test]
@@ -240,43 +182,22 @@ incompatible: [[cashier, accountant]]
     #[test]
     fn without_roles_there_is_the_public_purpose_and_it_is_open_to_all() {
         assert_eq!(activate(&[], None).unwrap(), is("public", &["nobody"]));
-        assert_eq!(
-            activate(&["doctor"], Some("public")).unwrap(),
-            is("public", &["nobody"])
-        );
-        assert_eq!(
-            activate(&["nobody"], None).unwrap(),
-            is("public", &["nobody"])
-        );
+        assert_eq!(activate(&["doctor"], Some("public")).unwrap(), is("public", &["nobody"]));
+        assert_eq!(activate(&["nobody"], None).unwrap(), is("public", &["nobody"]));
     }
 
     #[test]
     fn an_undeclared_role_opens_nothing() {
-        assert_eq!(
-            activate(&["emperor"], None).unwrap(),
-            is("public", &["nobody"])
-        );
-        assert_eq!(
-            activate(&["emperor", "analyst"], None).unwrap(),
-            is("bi", &["analyst", "nobody"])
-        );
+        assert_eq!(activate(&["emperor"], None).unwrap(), is("public", &["nobody"]));
+        assert_eq!(activate(&["emperor", "analyst"], None).unwrap(), is("bi", &["analyst", "nobody"]));
     }
 
     #[test]
     fn incompatible_roles_together_give_neither() {
-        assert_eq!(
-            activate(&["cashier"], None).unwrap(),
-            is("billing", &["cashier", "nobody"])
-        );
-        assert_eq!(
-            activate(&["cashier", "accountant"], None).unwrap(),
-            is("public", &["nobody"])
-        );
+        assert_eq!(activate(&["cashier"], None).unwrap(), is("billing", &["cashier", "nobody"]));
+        assert_eq!(activate(&["cashier", "accountant"], None).unwrap(), is("public", &["nobody"]));
         assert!(activate(&["cashier", "accountant"], Some("billing")).is_err());
-        assert_eq!(
-            activate(&["cashier", "accountant", "nurse"], None).unwrap(),
-            is("care", &["nobody", "nurse"])
-        );
+        assert_eq!(activate(&["cashier", "accountant", "nurse"], None).unwrap(), is("care", &["nobody", "nurse"]));
     }
 
     #[test]
@@ -289,8 +210,7 @@ incompatible: [[cashier, accountant]]
 
     #[test]
     fn problems_come_with_their_lines_and_all_at_once() {
-        let text =
-            "roles:\n  doctor: care\nincompatible:\n  - [doctor, ghost]\n  - [doctor, doctor]\n";
+        let text = "roles:\n  doctor: care\nincompatible:\n  - [doctor, ghost]\n  - [doctor, doctor]\n";
         let problems = Purposes::parse(Path::new("purposes.yaml"), text).unwrap_err();
         let shown: Vec<_> = problems.iter().map(ToString::to_string).collect();
         assert_eq!(
@@ -305,8 +225,7 @@ incompatible: [[cashier, accountant]]
 
     #[test]
     fn an_unknown_key_is_a_problem_with_its_line() {
-        let problems = Purposes::parse(Path::new("p.yaml"), "roles: {nobody: public}\nrole: {}\n")
-            .unwrap_err();
+        let problems = Purposes::parse(Path::new("p.yaml"), "roles: {nobody: public}\nrole: {}\n").unwrap_err();
         assert_eq!(problems[0].line, 2, "{}", problems[0]);
     }
 }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use arrow::array::{
-    ArrayBuilder,     ArrayRef, BinaryBuilder, Int32Builder, Int64Builder, ListArray, RecordBatch, StringArray, StringBuilder, StructArray,
-    TimestampMicrosecondArray, TimestampMicrosecondBuilder,
+    ArrayBuilder, ArrayRef, BinaryBuilder, Int32Builder, Int64Builder, ListArray, RecordBatch, StringArray,
+    StringBuilder, StructArray, TimestampMicrosecondArray, TimestampMicrosecondBuilder,
 };
 use arrow::buffer::OffsetBuffer;
 use arrow::compute::cast;
@@ -180,7 +180,11 @@ impl HeaderColumn {
     fn build(mut self, declared: &DataType) -> Result<ArrayRef, IngestError> {
         let DataType::List(element) = declared else { return Err(IngestError::Ended("the headers' type")) };
         let DataType::Struct(fields) = element.data_type() else { return Err(IngestError::Ended("the headers' type")) };
-        let pairs = StructArray::try_new(fields.clone(), vec![Arc::new(self.names.finish()), Arc::new(self.values.finish())], None)?;
+        let pairs = StructArray::try_new(
+            fields.clone(),
+            vec![Arc::new(self.names.finish()), Arc::new(self.values.finish())],
+            None,
+        )?;
         let offsets = OffsetBuffer::from_lengths(self.counts.iter().copied());
         Ok(Arc::new(ListArray::try_new(Arc::clone(element), offsets, Arc::new(pairs), None)?))
     }

@@ -23,7 +23,9 @@ pub(crate) fn due_rows(raw: &RecordBatch, due: &Ranges) -> Result<Option<Boolean
     let offsets = raw.column(raw.schema_ref().index_of("offset")?).as_primitive::<Int64Type>();
     let lies = partitions.values().iter().zip(offsets.values());
     let mask: BooleanArray = lies
-        .map(|(partition, offset)| Some(due.get(partition).is_some_and(|range| (range.from..range.next).contains(offset))))
+        .map(|(partition, offset)| {
+            Some(due.get(partition).is_some_and(|range| (range.from..range.next).contains(offset)))
+        })
         .collect();
     Ok((mask.true_count() < raw.num_rows()).then_some(mask))
 }
@@ -41,8 +43,12 @@ pub(crate) fn raw_rows(raw: &RecordBatch, due: &Ranges) -> Result<Vec<RecordBatc
 pub(crate) fn dead_rows(raw: &RecordBatch, due: &Ranges, outcome: &Outcome) -> Result<Vec<RecordBatch>, IngestError> {
     let mask = due_rows(raw, due)?;
     let is_due = |row: usize| mask.as_ref().is_none_or(|mask| mask.value(row));
-    let faults: Vec<(u64, &str)> =
-        outcome.faults.iter().filter(|(row, _)| is_due(**row)).map(|(row, reason)| (*row as u64, reason.as_str())).collect();
+    let faults: Vec<(u64, &str)> = outcome
+        .faults
+        .iter()
+        .filter(|(row, _)| is_due(**row))
+        .map(|(row, reason)| (*row as u64, reason.as_str()))
+        .collect();
     if faults.is_empty() {
         return Ok(Vec::new());
     }
@@ -92,7 +98,11 @@ pub(crate) fn curated_rows(
 }
 
 /// The contract's columns of markers: the key's column holds the message's key, all others are NULL.
-fn marker_columns(raw: &RecordBatch, table: &TableContract, events: &UInt64Array) -> Result<Vec<ArrayRef>, IngestError> {
+fn marker_columns(
+    raw: &RecordBatch,
+    table: &TableContract,
+    events: &UInt64Array,
+) -> Result<Vec<ArrayRef>, IngestError> {
     let keys = take(raw.column(raw.schema_ref().index_of("key")?), events, None)?;
     let keys = text(&keys);
     let column = |name: &str, data_type: &DataType| -> Result<ArrayRef, IngestError> {

@@ -22,7 +22,8 @@ pub struct KafkaConfig {
 
 impl fmt::Debug for KafkaConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let shown = |name: &str| !["password", "pem", "secret", "jaas", "oauthbearer.config"].iter().any(|s| name.contains(s));
+        let shown =
+            |name: &str| !["password", "pem", "secret", "jaas", "oauthbearer.config"].iter().any(|s| name.contains(s));
         let properties: BTreeMap<&str, &str> = self
             .properties
             .iter()
@@ -49,7 +50,10 @@ impl KafkaConfig {
 
     pub(crate) fn client(&self, defaults: &[(&str, &str)], fixed: &[(&str, &str)]) -> ClientConfig {
         let mut config = ClientConfig::new();
-        config.set("client.id", "lakeward").set("socket.keepalive.enable", "true").set("reconnect.backoff.max.ms", "2000");
+        config
+            .set("client.id", "lakeward")
+            .set("socket.keepalive.enable", "true")
+            .set("reconnect.backoff.max.ms", "2000");
         for (name, value) in defaults {
             config.set(*name, *value);
         }
@@ -134,10 +138,10 @@ mod tests {
     #[test]
     fn debug_output_shows_no_secret() {
         let secrets = ["sasl.password", "ssl.key.pem", "ssl.key.password", "sasl.oauthbearer.client.secret"];
-        let mut properties: BTreeMap<String, String> = secrets.iter().map(|s| ((*s).to_owned(), "hush".to_owned())).collect();
+        let mut properties: BTreeMap<String, String> =
+            secrets.iter().map(|s| ((*s).to_owned(), "hush".to_owned())).collect();
         properties.insert("sasl.username".to_owned(), "reader".to_owned());
-        let config =
-            KafkaConfig { brokers: "b:1".into(), group: "g".into(), source: "s".into(), properties };
+        let config = KafkaConfig { brokers: "b:1".into(), group: "g".into(), source: "s".into(), properties };
         let shown = format!("{config:?}");
         assert!(!shown.contains("hush"), "{shown}");
         assert!(shown.contains("reader"), "{shown}");

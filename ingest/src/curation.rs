@@ -12,8 +12,8 @@ use arrow::array::{Array, AsArray, BooleanArray, RecordBatch};
 use arrow::compute::filter_record_batch;
 use arrow::datatypes::{DataType, Int64Type, SchemaRef};
 use datafusion::common::Column;
-use datafusion::execution::{SessionState, SessionStateBuilder};
 use datafusion::datasource::MemTable;
+use datafusion::execution::{SessionState, SessionStateBuilder};
 use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, cast};
 use datafusion::physical_plan::collect;
 use datafusion::prelude::{SQLOptions, SessionConfig, SessionContext};
@@ -72,12 +72,14 @@ impl Curation {
         selections: &[Selection],
     ) -> Result<Self, IngestError> {
         // A batch is small and the two cores have other topics to do: one partition, no exchange.
-        let config = SessionConfig::new().with_target_partitions(1).with_batch_size(16_384).with_information_schema(false);
+        let config =
+            SessionConfig::new().with_target_partitions(1).with_batch_size(16_384).with_information_schema(false);
         let state = SessionStateBuilder::new().with_config(config).with_default_features().build();
         let context = SessionContext::new_with_state(state);
         context.register_table("event", Arc::clone(&events) as _).map_err(|e| IngestError::plan("event", e))?;
         for (name, rows) in reference {
-            let table = MemTable::try_new(rows.schema(), vec![vec![rows.clone()]]).map_err(|e| IngestError::plan(name, e))?;
+            let table =
+                MemTable::try_new(rows.schema(), vec![vec![rows.clone()]]).map_err(|e| IngestError::plan(name, e))?;
             context.register_table(name.as_str(), Arc::new(table)).map_err(|e| IngestError::plan(name, e))?;
         }
         for function in fhir::functions() {
@@ -129,7 +131,13 @@ impl Curation {
     }
 
     /// Runs a plan; when it fails, halves the events until those for which it fails stand alone.
-    async fn isolate(&self, plan: &LogicalPlan, events: &[RecordBatch], table: &str, faults: &mut Vec<Fault>) -> Vec<RecordBatch> {
+    async fn isolate(
+        &self,
+        plan: &LogicalPlan,
+        events: &[RecordBatch],
+        table: &str,
+        faults: &mut Vec<Fault>,
+    ) -> Vec<RecordBatch> {
         let mut results = Vec::new();
         let mut due = vec![events.to_vec()];
         while let Some(part) = due.pop() {
@@ -142,7 +150,9 @@ impl Curation {
                 // The error's text may quote a value, so it goes nowhere.
                 Err(_) if rows == 1 => {
                     let numbers = part.iter().filter(|batch| batch.num_rows() == 1);
-                    faults.extend(numbers.map(|batch| Fault { row: row_number(batch, 0), reason: format!("select:{table}") }));
+                    faults.extend(
+                        numbers.map(|batch| Fault { row: row_number(batch, 0), reason: format!("select:{table}") }),
+                    );
                 }
                 Err(_) => {
                     let (left, right) = halves(part, rows / 2);
@@ -154,7 +164,11 @@ impl Curation {
         results
     }
 
-    async fn select(&self, plan: &LogicalPlan, events: Vec<RecordBatch>) -> datafusion::error::Result<Vec<RecordBatch>> {
+    async fn select(
+        &self,
+        plan: &LogicalPlan,
+        events: Vec<RecordBatch>,
+    ) -> datafusion::error::Result<Vec<RecordBatch>> {
         self.events.put(events);
         let physical = self.state.query_planner().create_physical_plan(plan, &self.state).await?;
         collect(physical, self.state.task_ctx()).await
@@ -174,10 +188,12 @@ async fn plan(context: &SessionContext, selection: &Selection) -> Result<Plan, I
     }
     let produced = select.schema().fields().len();
     if produced != columns.len() {
-        let message = format!("the SELECT gives {produced} columns, the contract has {} (and _lw_row)", columns.len() - 1);
+        let message =
+            format!("the SELECT gives {produced} columns, the contract has {} (and _lw_row)", columns.len() - 1);
         return Err(IngestError::Curation { table: table.to_owned(), message });
     }
-    let typed = LogicalPlanBuilder::from(select).project(columns).and_then(LogicalPlanBuilder::build).map_err(failed)?;
+    let typed =
+        LogicalPlanBuilder::from(select).project(columns).and_then(LogicalPlanBuilder::build).map_err(failed)?;
 
     let mut checked: Vec<Expr> = typed.schema().columns().into_iter().map(Expr::Column).collect();
     let rules = SessionContext::new_with_state(context.state());
@@ -185,7 +201,8 @@ async fn plan(context: &SessionContext, selection: &Selection) -> Result<Plan, I
         let rule = rules.state().create_logical_expr(predicate, typed.schema()).map_err(failed)?;
         checked.push(rule.is_true().alias(format!("_lw_quality_{number}")));
     }
-    let checked = LogicalPlanBuilder::from(typed).project(checked).and_then(LogicalPlanBuilder::build).map_err(failed)?;
+    let checked =
+        LogicalPlanBuilder::from(typed).project(checked).and_then(LogicalPlanBuilder::build).map_err(failed)?;
 
     let version = match &selection.version {
         None => None,
@@ -212,7 +229,10 @@ async fn plan(context: &SessionContext, selection: &Selection) -> Result<Plan, I
 /// A column of the SELECT, cast where its type is not the declared one.
 fn column(select: &LogicalPlan, name: &str, declared: &DataType, table: &str) -> Result<Expr, IngestError> {
     let schema = select.schema();
-    let found = schema.iter().find(|(_, field)| field.name() == name).map(|(qualifier, field)| Column::from((qualifier, field)));
+    let found = schema
+        .iter()
+        .find(|(_, field)| field.name() == name)
+        .map(|(qualifier, field)| Column::from((qualifier, field)));
     let Some(found) = found else {
         let message = format!("the SELECT does not give the column {name}");
         return Err(IngestError::Curation { table: table.to_owned(), message });

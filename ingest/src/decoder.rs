@@ -4,11 +4,11 @@
 //! malformed payloads are told apart before they are fed ([`crate::json`]), and when a chunk does not fit the declared
 //! types it is halved until the records that do not fit stand alone.
 
+use arrow::array::Array;
 use arrow::array::{BinaryArray, RecordBatch, StructArray};
 use arrow::compute::concat_batches;
 use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef};
 use arrow::json::reader::{Decoder, ReaderBuilder};
-use arrow::array::Array;
 use std::sync::Arc;
 
 use crate::error::IngestError;
@@ -73,7 +73,11 @@ impl PayloadDecoder {
     }
 
     /// Decodes the payloads of `rows`. Every row comes out either in a chunk or as a fault; payloads must not be null.
-    pub(crate) fn decode(&mut self, payloads: &BinaryArray, rows: impl IntoIterator<Item = usize>) -> Result<Decoded, IngestError> {
+    pub(crate) fn decode(
+        &mut self,
+        payloads: &BinaryArray,
+        rows: impl IntoIterator<Item = usize>,
+    ) -> Result<Decoded, IngestError> {
         let mut decoded = Decoded::default();
         let mut chunk = Vec::with_capacity(CHUNK_ROWS.min(payloads.len()));
         let mut bytes = 0;
@@ -136,7 +140,10 @@ impl PayloadDecoder {
             good.extend_from_slice(rows);
         } else if let [row] = rows {
             let reason = shape::misfit(payloads.value(*row), self.schema.fields());
-            faults.push(Fault { row: *row, reason: reason.unwrap_or_else(|| "json.type: a value does not fit".to_owned()) });
+            faults.push(Fault {
+                row: *row,
+                reason: reason.unwrap_or_else(|| "json.type: a value does not fit".to_owned()),
+            });
         } else {
             let (left, right) = rows.split_at(rows.len() / 2);
             self.halve(payloads, left, parts, good, faults)?;
@@ -198,7 +205,9 @@ mod tests {
     }
 
     fn good(number: usize) -> String {
-        format!(r#"{{"id":"r{number}","value":{number}.5,"count":{number},"coding":[{{"code":"c{number}"}}],"other":[1,{{}}]}}"#)
+        format!(
+            r#"{{"id":"r{number}","value":{number}.5,"count":{number},"coding":[{{"code":"c{number}"}}],"other":[1,{{}}]}}"#
+        )
     }
 
     /// What serde_json says of a payload held against `fields()`: the id, or nothing where it must be refused.
@@ -247,7 +256,10 @@ mod tests {
             Just(b"{\"a\":[1 2]}".to_vec()),
             Just([b"[".repeat(10_000), b"]".repeat(10_000)].concat()),
             Just([b"{\"x\":".repeat(10_000), b"1".to_vec(), b"}".repeat(10_000)].concat()),
-            (0..60_usize).prop_map(|cut| { let text = good(7); text.as_bytes()[..cut.min(text.len())].to_vec() }),
+            (0..60_usize).prop_map(|cut| {
+                let text = good(7);
+                text.as_bytes()[..cut.min(text.len())].to_vec()
+            }),
         ]
     }
 

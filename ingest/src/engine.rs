@@ -56,7 +56,8 @@ impl Engine {
         let tables = tables_of(lakehouse, &topic.topic);
         let selections: Vec<Selection> = tables.iter().filter_map(|table| selection(table, &topic.topic)).collect();
         let curation = Curation::plan(Arc::clone(&events), &lakehouse.reference, &selections).await?;
-        let tombstones_are_dead = tables.iter().any(|table| table.tombstone == Tombstone::DeadLetter) || tables.is_empty();
+        let tombstones_are_dead =
+            tables.iter().any(|table| table.tombstone == Tombstone::DeadLetter) || tables.is_empty();
         Ok(Engine { decoder, events, curation, key_required: topic.key_required, tombstones_are_dead })
     }
 

@@ -81,7 +81,8 @@ impl ScalarUDFImpl for FhirText {
 
 impl FhirText {
     fn read(&self, array: &ArrayRef) -> Result<ArrayRef> {
-        let array = if array.data_type() == &DataType::Utf8 { Arc::clone(array) } else { cast(array, &DataType::Utf8)? };
+        let array =
+            if array.data_type() == &DataType::Utf8 { Arc::clone(array) } else { cast(array, &DataType::Utf8)? };
         let texts = as_string_array(&array)?;
         Ok(match self.reading {
             Reading::Reference => {
@@ -121,7 +122,8 @@ pub(crate) fn reference(text: &str) -> Option<&str> {
     let path = text.split_once("/_history/").map_or(text, |(path, _)| path);
     let (before, id) = path.rsplit_once('/')?;
     let kind = before.rsplit('/').next().unwrap_or(before);
-    let named = kind.bytes().next().is_some_and(|b| b.is_ascii_uppercase()) && kind.bytes().all(|b| b.is_ascii_alphabetic());
+    let named =
+        kind.bytes().next().is_some_and(|b| b.is_ascii_uppercase()) && kind.bytes().all(|b| b.is_ascii_alphabetic());
     Some(id).filter(|id| named && !id.is_empty())
 }
 
@@ -290,7 +292,8 @@ mod tests {
 
     #[test]
     fn functions_map_nulls_to_nulls_and_keep_positions() {
-        let texts: ArrayRef = Arc::new(arrow::array::StringArray::from(vec![Some("Patient/1"), None, Some("?"), Some("urn:uuid:2")]));
+        let texts: ArrayRef =
+            Arc::new(arrow::array::StringArray::from(vec![Some("Patient/1"), None, Some("?"), Some("urn:uuid:2")]));
         let ids = FhirText::new(Reading::Reference).read(&texts).unwrap();
         let ids = as_string_array(&ids).unwrap();
         assert_eq!(ids.iter().collect::<Vec<_>>(), [Some("1"), None, None, Some("2")]);

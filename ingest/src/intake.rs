@@ -132,7 +132,8 @@ impl Intake {
         let full = self.full();
         for topic in 0..self.lanes.len() {
             let buffer = &self.lanes[topic].buffer;
-            let waited = buffer.opened().is_some_and(|opened| now.duration_since(opened) >= self.limits.commit_interval);
+            let waited =
+                buffer.opened().is_some_and(|opened| now.duration_since(opened) >= self.limits.commit_interval);
             let due = full || waited || buffer.bytes() >= self.limits.commit_bytes;
             if due && self.budget.batches(topic) < BATCHES_IN_FLIGHT {
                 self.seal(topic)?;
@@ -186,7 +187,8 @@ mod tests {
         ];
         let pair = [Field::new("key", DataType::Utf8, true), Field::new("value", DataType::Binary, true)];
         let headers = DataType::List(Arc::new(Field::new("element", DataType::Struct(pair.to_vec().into()), true)));
-        let fields: Vec<Field> = fields.into_iter().chain([("headers", headers)]).map(|(name, kind)| Field::new(name, kind, true)).collect();
+        let fields: Vec<Field> =
+            fields.into_iter().chain([("headers", headers)]).map(|(name, kind)| Field::new(name, kind, true)).collect();
         let (work, given) = unbounded_channel();
         let buffer = TopicBuffer::new(Arc::new(Schema::new(fields)), "test", topic);
         (Lane { topic: topic.to_owned(), buffer, work, positions: BTreeMap::new(), restarted: HashSet::new() }, given)

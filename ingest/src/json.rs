@@ -346,7 +346,12 @@ mod tests {
             (deep.as_bytes(), "json.depth: more than 120 levels at byte 120"),
         ] {
             let met = check_object(payload).map_err(|m| m.to_string());
-            assert_eq!(met.err().as_deref(), Some(reason), "{}", String::from_utf8_lossy(&payload[..payload.len().min(40)]));
+            assert_eq!(
+                met.err().as_deref(),
+                Some(reason),
+                "{}",
+                String::from_utf8_lossy(&payload[..payload.len().min(40)])
+            );
         }
     }
 

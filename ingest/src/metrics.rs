@@ -61,7 +61,8 @@ impl IngestMetrics {
             &["table"],
         )?;
         registry.register(Box::new(commit_seconds.clone()))?;
-        let lag = IntGaugeVec::new(Opts::new("lakeward_ingest_lag", "Events in Kafka not yet in the raw table"), &["topic"])?;
+        let lag =
+            IntGaugeVec::new(Opts::new("lakeward_ingest_lag", "Events in Kafka not yet in the raw table"), &["topic"])?;
         registry.register(Box::new(lag.clone()))?;
         let retries = IntCounter::new("lakeward_ingest_storage_retries_total", "Commits or reads tried again")?;
         registry.register(Box::new(retries.clone()))?;

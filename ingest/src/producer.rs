@@ -74,9 +74,12 @@ impl Producer {
         base.payload = record.payload.as_deref();
         if !record.headers.is_empty() {
             let empty = OwnedHeaders::new_with_capacity(record.headers.len());
-            base.headers = Some(record.headers.iter().fold(empty, |headers, (key, value)| {
-                headers.insert(Header { key, value: Some(value) })
-            }));
+            base.headers = Some(
+                record
+                    .headers
+                    .iter()
+                    .fold(empty, |headers, (key, value)| headers.insert(Header { key, value: Some(value) })),
+            );
         }
         loop {
             match self.inner.send(base) {
@@ -93,7 +96,14 @@ impl Producer {
 
     /// Waits until all that was sent has been acknowledged, and says how much that is since the start.
     pub fn flush(&self) -> Result<Produced, IngestError> {
-        let patience: u64 = self.inner.context().config.producer().get("message.timeout.ms").and_then(|ms| ms.parse().ok()).unwrap_or(30_000);
+        let patience: u64 = self
+            .inner
+            .context()
+            .config
+            .producer()
+            .get("message.timeout.ms")
+            .and_then(|ms| ms.parse().ok())
+            .unwrap_or(30_000);
         let deadline = Instant::now() + Duration::from_millis(patience) + Duration::from_secs(5);
         while self.inner.in_flight_count() > 0 && Instant::now() < deadline {
             self.inner.poll(Duration::from_millis(10));
@@ -134,7 +144,9 @@ impl Deliveries {
                 format!("{user} may not write to {topic}: grant Write and Describe on topic {topic}")
             }
             Some(Code::ClusterAuthorizationFailed) => {
-                format!("{user} may not produce idempotently: grant IdempotentWrite on the cluster, or Write on the topic")
+                format!(
+                    "{user} may not produce idempotently: grant IdempotentWrite on the cluster, or Write on the topic"
+                )
             }
             Some(Code::MessageSizeTooLarge) => {
                 format!("a record is larger than the broker takes for {topic} (max.message.bytes)")
@@ -158,7 +170,8 @@ impl ClientContext for Deliveries {
             if let Trouble::Connection(why) = trouble::read(code, reason, &self.config, &[]) {
                 let mut outcome = self.outcome.lock();
                 // "All brokers down" follows every refusal and says less.
-                if outcome.connection.is_none() || !matches!(code, Code::AllBrokersDown | Code::BrokerTransportFailure) {
+                if outcome.connection.is_none() || !matches!(code, Code::AllBrokersDown | Code::BrokerTransportFailure)
+                {
                     outcome.connection = Some(why);
                 }
             }

@@ -107,7 +107,11 @@ impl Intermediary {
                 starts.push((partition, start));
             }
             tracing::info!(topic = name, partitions = starts.len(), "partitions assigned");
-            self.committed.lock().entry(name.clone()).or_default().extend(starts.iter().filter_map(|(p, s)| Some((*p, (*s)?))));
+            self.committed
+                .lock()
+                .entry(name.clone())
+                .or_default()
+                .extend(starts.iter().filter_map(|(p, s)| Some((*p, (*s)?))));
             self.intake.lock().assign(topic, &starts)?;
             self.board.clear(KAFKA, &format!("topic {name}"));
         }

@@ -29,7 +29,8 @@ impl Replay {
         if self.left.from >= self.left.next {
             return Ok(None);
         }
-        let mut attempt = Attempt::new(&self.writing, format!("{} cannot be read", self.raw), format!("replay {}", self.raw));
+        let mut attempt =
+            Attempt::new(&self.writing, format!("{} cannot be read", self.raw), format!("replay {}", self.raw));
         let from = self.left.from;
         loop {
             let window = Range { from: self.left.from, next: self.left.next.min(self.left.from + WINDOW) };
@@ -50,7 +51,8 @@ impl Replay {
         let Writing { lake, source, topic, .. } = &self.writing;
         let table = || self.raw.clone();
         let stream = lake.raw_rows(&self.raw, source, topic, self.partition, range.from, range.next).await?;
-        let batches = collect(stream).await.map_err(|source| TablesError::Query { table: table(), source: Box::new(source) })?;
+        let batches =
+            collect(stream).await.map_err(|source| TablesError::Query { table: table(), source: Box::new(source) })?;
         concat_batches(&raw_schema(), &batches).map_err(|source| TablesError::Arrow { table: table(), source })
     }
 }

@@ -69,7 +69,13 @@ impl Ingest {
                 abandon: abandon.clone(),
             };
             let (work, given) = mpsc::unbounded_channel();
-            let task = TopicTask::new(Arc::clone(&lakehouse), contract.clone(), writing, Arc::clone(&committed), Arc::clone(&broken));
+            let task = TopicTask::new(
+                Arc::clone(&lakehouse),
+                contract.clone(),
+                writing,
+                Arc::clone(&committed),
+                Arc::clone(&broken),
+            );
             tasks.spawn(task.await?.run(given));
             lanes.push(Lane {
                 topic: name.clone(),

@@ -113,14 +113,18 @@ mod tests {
 
     #[test]
     fn the_reason_names_path_and_shape_and_no_value() {
-        let item = Field::new("item", DataType::Struct(Fields::from(vec![Field::new("n", DataType::Int64, true)])), true);
+        let item =
+            Field::new("item", DataType::Struct(Fields::from(vec![Field::new("n", DataType::Int64, true)])), true);
         let fields = Fields::from(vec![
             Field::new("id", DataType::Utf8, true),
             Field::new("list", DataType::List(Arc::new(item)), true),
             Field::new("day", DataType::Date32, true),
         ]);
         for (payload, expected) in [
-            (r#"{"id":"secret","list":[{"n":1},{"n":2.5}]}"#, Some("json.type: $.list[1].n is a number, expected an integer of 64 bits")),
+            (
+                r#"{"id":"secret","list":[{"n":1},{"n":2.5}]}"#,
+                Some("json.type: $.list[1].n is a number, expected an integer of 64 bits"),
+            ),
             (r#"{"id":{"secret":1}}"#, Some("json.type: $.id is an object, expected a string")),
             (r#"{"list":"secret"}"#, Some("json.type: $.list is a string, expected an array")),
             (r#"{"day":"secret"}"#, Some("json.type: $.day is a string, expected a date")),

@@ -34,7 +34,10 @@ pub(crate) struct Abandoned;
 pub(crate) enum Unwritten {
     Abandoned,
     /// The table lacks events before those of the batch, from this offset on.
-    Behind { partition: i32, at: i64 },
+    Behind {
+        partition: i32,
+        at: i64,
+    },
     Defect(IngestError),
 }
 
@@ -74,7 +77,8 @@ impl TableWriter {
 
     /// Reads where the table stands.
     pub(crate) async fn refresh(&mut self) -> Result<(), Abandoned> {
-        let mut attempt = Attempt::new(&self.writing, format!("where {} stands cannot be read", self.name), self.name.to_string());
+        let mut attempt =
+            Attempt::new(&self.writing, format!("where {} stands cannot be read", self.name), self.name.to_string());
         loop {
             match self.writing.lake.next_offsets(&self.name, &self.writing.source, &self.writing.topic).await {
                 Ok(positions) => {
@@ -107,7 +111,8 @@ impl TableWriter {
         ranges: &Ranges,
         rows: impl Fn(&Ranges) -> Result<Vec<RecordBatch>, IngestError>,
     ) -> Result<u64, Unwritten> {
-        let mut attempt = Attempt::new(&self.writing, format!("{} cannot be written", self.name), self.name.to_string());
+        let mut attempt =
+            Attempt::new(&self.writing, format!("{} cannot be written", self.name), self.name.to_string());
         loop {
             let due = self.due(ranges)?;
             if due.is_empty() {

@@ -99,7 +99,10 @@ impl TopicTask {
         match unwritten {
             Unwritten::Abandoned => "abandoned".to_owned(),
             Unwritten::Behind { partition, at } => {
-                format!("{} lacks events of partition {partition} from offset {at} on: was it restored?", self.contract.table)
+                format!(
+                    "{} lacks events of partition {partition} from offset {at} on: was it restored?",
+                    self.contract.table
+                )
             }
             Unwritten::Defect(error) => format!("{}: {error}", self.contract.topic),
         }
@@ -126,7 +129,8 @@ impl TopicTask {
             return Ok(());
         }
         tracing::info!(topic = self.contract.topic, partition, from = at, until, "tables catch up with raw");
-        let mut replay = Replay::new(self.raw.name().clone(), &self.writing, partition, Range { from: at, next: until });
+        let mut replay =
+            Replay::new(self.raw.name().clone(), &self.writing, partition, Range { from: at, next: until });
         while let Some((rows, range)) = replay.next().await? {
             let ranges = Ranges::from([(partition, range)]);
             let outcome = self.process(&rows).await?;
@@ -184,7 +188,12 @@ impl TopicTask {
     }
 
     /// Commits what came of a batch; a batch that met a defect is halved until the event that does it stands alone.
-    async fn derive_or_isolate(&mut self, rows: RecordBatch, ranges: Ranges, outcome: Option<Outcome>) -> Result<(), Unwritten> {
+    async fn derive_or_isolate(
+        &mut self,
+        rows: RecordBatch,
+        ranges: Ranges,
+        outcome: Option<Outcome>,
+    ) -> Result<(), Unwritten> {
         let mut due = vec![(rows, ranges, Some(outcome))];
         while let Some((rows, ranges, outcome)) = due.pop() {
             let outcome = match outcome {

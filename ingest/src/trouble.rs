@@ -38,7 +38,9 @@ pub(crate) fn read(code: Code, reason: &str, kafka: &KafkaConfig, topics: &[Stri
         Code::Authentication | Code::SaslAuthenticationFailed => {
             let mechanism = kafka.properties.get("sasl.mechanism").or_else(|| kafka.properties.get("sasl.mechanisms"));
             let by = mechanism.map_or(String::new(), |mechanism| format!(" by {mechanism}"));
-            Trouble::Connection(format!("the broker does not accept the credentials of {user}{by}: check name and password"))
+            Trouble::Connection(format!(
+                "the broker does not accept the credentials of {user}{by}: check name and password"
+            ))
         }
         Code::SSL => Trouble::Connection(format!(
             "TLS with {} failed: check ssl.ca.location, the broker's name in its certificate, and the client certificate ({reason})",
@@ -67,13 +69,22 @@ mod tests {
             ("sasl.mechanism".to_owned(), "SCRAM-SHA-512".to_owned()),
             ("sasl.password".to_owned(), "hush".to_owned()),
         ]);
-        let kafka = KafkaConfig { brokers: "b:9092".into(), group: "lakeward".into(), source: "clinic".into(), properties };
+        let kafka =
+            KafkaConfig { brokers: "b:9092".into(), group: "lakeward".into(), source: "clinic".into(), properties };
         let topics = ["clinic.patient".to_owned(), "clinic.patient_merge".to_owned()];
-        let met = read(Code::TopicAuthorizationFailed, "Subscribed topic not available: clinic.patient: Broker: Topic authorization failed", &kafka, &topics);
+        let met = read(
+            Code::TopicAuthorizationFailed,
+            "Subscribed topic not available: clinic.patient: Broker: Topic authorization failed",
+            &kafka,
+            &topics,
+        );
         let why = "user reader may not read clinic.patient: grant Read and Describe on topic clinic.patient";
         assert_eq!(met, Trouble::Topic("clinic.patient".into(), why.into()));
         let met = read(Code::GroupAuthorizationFailed, "FindCoordinator", &kafka, &topics);
-        assert_eq!(met, Trouble::Group("user reader may not use the consumer group lakeward: grant Read on group lakeward".into()));
+        assert_eq!(
+            met,
+            Trouble::Group("user reader may not use the consumer group lakeward: grant Read on group lakeward".into())
+        );
         let met = read(Code::Authentication, "SASL", &kafka, &topics);
         let why = "the broker does not accept the credentials of user reader by SCRAM-SHA-512: check name and password";
         assert_eq!(met, Trouble::Connection(why.into()));

@@ -144,8 +144,14 @@ impl Bench {
             ("contracts/curated/readings.odcs.yaml", READINGS),
             ("contracts/curated/secret_readings.odcs.yaml", SECRETS),
             ("contracts/curated/persons.odcs.yaml", PERSONS),
-            ("curated/readings.sql", "SELECT _lw_row, payload['id'] AS reading_id, payload['value'] AS value FROM event"),
-            ("curated/secret_readings.sql", "SELECT _lw_row, payload['id'] AS reading_id FROM event WHERE payload['secret']"),
+            (
+                "curated/readings.sql",
+                "SELECT _lw_row, payload['id'] AS reading_id, payload['value'] AS value FROM event",
+            ),
+            (
+                "curated/secret_readings.sql",
+                "SELECT _lw_row, payload['id'] AS reading_id FROM event WHERE payload['secret']",
+            ),
             ("curated/persons.sql", "SELECT _lw_row, key AS person_id, payload['name'] AS name FROM event"),
         ];
         let sql = folder.path().join("sql");
@@ -191,7 +197,8 @@ impl Bench {
             commit_bytes: 1 << 20,
             memory_budget: 64 << 20,
         };
-        let handle = Ingest::start(config, self.lake().await, Arc::clone(&self.lakehouse), Arc::clone(&metrics)).await.unwrap();
+        let handle =
+            Ingest::start(config, self.lake().await, Arc::clone(&self.lakehouse), Arc::clone(&metrics)).await.unwrap();
         (handle, metrics)
     }
 
@@ -199,7 +206,11 @@ impl Bench {
         let kafka = self.kafka();
         let records: Vec<Record> = records
             .into_iter()
-            .map(|(key, payload)| Record { key: key.map(|k| k.as_bytes().to_vec()), payload, headers: vec![("h".into(), b"v".to_vec())] })
+            .map(|(key, payload)| Record {
+                key: key.map(|k| k.as_bytes().to_vec()),
+                payload,
+                headers: vec![("h".into(), b"v".to_vec())],
+            })
             .collect();
         let count = records.len() as u64;
         let produced = tokio::task::spawn_blocking(move || produce(&kafka, topic, records)).await.unwrap().unwrap();
@@ -299,9 +310,20 @@ async fn every_event_stands_once_in_raw_and_once_in_curated_or_dead_letters_over
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_newest_version_of_a_key_is_its_row_and_a_tombstone_takes_it_away() {
     let bench = Bench::new();
-    let person = |key, name: &str, version: i64| (Some(key), Some(format!(r#"{{"name":"{name}","version":{version}}}"#).into_bytes()));
+    let person = |key, name: &str, version: i64| {
+        (Some(key), Some(format!(r#"{{"name":"{name}","version":{version}}}"#).into_bytes()))
+    };
     bench
-        .send("lab.person", vec![person("a", "a1", 1), person("a", "a3", 3), person("a", "a2", 2), person("b", "b1", 1), person("c", "c1", 1)])
+        .send(
+            "lab.person",
+            vec![
+                person("a", "a1", 1),
+                person("a", "a3", 3),
+                person("a", "a2", 2),
+                person("b", "b1", 1),
+                person("c", "c1", 1),
+            ],
+        )
         .await;
     let (handle, metrics) = bench.start().await;
     until(&metrics, "the first versions", |t| t.rows == 5).await;
@@ -333,7 +355,8 @@ async fn what_stands_in_raw_alone_is_curated_at_the_next_start() {
         }
     });
     let rows = vec![RecordBatch::try_new(schema.clone(), columns.collect()).unwrap()];
-    let progress = vec![Progress { source: "test".into(), topic: "lab.reading".into(), partition: 1, from: 0, next: 31 }];
+    let progress =
+        vec![Progress { source: "test".into(), topic: "lab.reading".into(), partition: 1, from: 0, next: 31 }];
     lake.commit(&TableName::raw("lab_reading"), Change::Append { rows, progress }).await.unwrap();
 
     let (handle, metrics) = bench.start().await;
@@ -351,7 +374,9 @@ async fn a_refused_topic_is_said_in_words_and_ingest_goes_on_when_it_is_granted(
     bench.cluster.topic_error("lab.person", RDKafkaRespErr::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED).unwrap();
     let (handle, _) = bench.start().await;
     let mut state = handle.state();
-    let waiting = tokio::time::timeout(Duration::from_secs(60), state.wait_for(|s| matches!(s, IngestState::Waiting { .. }))).await;
+    let waiting =
+        tokio::time::timeout(Duration::from_secs(60), state.wait_for(|s| matches!(s, IngestState::Waiting { .. })))
+            .await;
     let IngestState::Waiting { part, why } = waiting.unwrap().unwrap().clone() else { unreachable!() };
     assert_eq!(part, "kafka");
     assert_eq!(why, "the anonymous user may not read lab.person: grant Read and Describe on topic lab.person");

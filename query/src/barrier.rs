@@ -148,17 +148,15 @@ impl ExecutionPlan for SecurityBarrierExec {
         }
     }
 
-    fn with_new_children(
-        self: Arc<Self>,
-        children: Vec<Arc<dyn ExecutionPlan>>,
-    ) -> Result<Arc<dyn ExecutionPlan>> {
+    fn with_new_children(self: Arc<Self>, children: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
         use datafusion::physical_plan::execution_plan::ChildrenPropertiesMode;
         self.replace_children(children, ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute))
     }
 
     fn reset_state(self: Arc<Self>) -> Result<Arc<dyn ExecutionPlan>> {
         // Whoever resets a plan walks its children and cannot find a hidden one. A visible one was reset before.
-        let inner = if self.transparent { Arc::clone(&self.inner) } else { reset_plan_states(Arc::clone(&self.inner))? };
+        let inner =
+            if self.transparent { Arc::clone(&self.inner) } else { reset_plan_states(Arc::clone(&self.inner))? };
         Ok(Arc::new(Self {
             seal: self.seal.clone(),
             inner,
@@ -290,10 +288,7 @@ impl ExecutionPlan for SecurityBarrierExec {
         })
     }
 
-    fn try_pushdown_sort(
-        &self,
-        order: &[PhysicalSortExpr],
-    ) -> Result<SortOrderPushdownResult<Arc<dyn ExecutionPlan>>> {
+    fn try_pushdown_sort(&self, order: &[PhysicalSortExpr]) -> Result<SortOrderPushdownResult<Arc<dyn ExecutionPlan>>> {
         if !self.transparent {
             return Ok(SortOrderPushdownResult::Unsupported);
         }

@@ -21,10 +21,7 @@ pub(crate) fn schema() -> SchemaRef {
 }
 
 /// The logical and the physical plan of a statement, a row each.
-pub(crate) fn explanation(
-    logical: &LogicalPlan,
-    physical: &Arc<dyn ExecutionPlan>,
-) -> Result<RecordBatch, ArrowError> {
+pub(crate) fn explanation(logical: &LogicalPlan, physical: &Arc<dyn ExecutionPlan>) -> Result<RecordBatch, ArrowError> {
     let mut lines = String::new();
     render(physical, 0, &mut lines);
     let kinds = StringArray::from(vec!["logical_plan", "physical_plan"]);

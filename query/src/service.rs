@@ -267,12 +267,10 @@ impl Inner {
             true => named_tables(question).map_err(told)?,
             false => BTreeSet::new(),
         };
-        let masks =
-            Arc::new(MaskContext { key: self.keys.key(&context.principal.purpose), today: now.date_naive() });
+        let masks = Arc::new(MaskContext { key: self.keys.key(&context.principal.purpose), today: now.date_naive() });
         let mut newest = BTreeMap::new();
         let mut tables = Tables::new();
-        let mut expected: Expected =
-            GovernedCatalog::seals().map(|seal| (seal.table, seal.policy)).collect();
+        let mut expected: Expected = GovernedCatalog::seals().map(|seal| (seal.table, seal.policy)).collect();
         for (name, view) in views.iter() {
             let rows = match named.contains(name) {
                 true => Some(self.rows(view, &context.principal, sessions, now, &mut newest).await?),

@@ -68,9 +68,8 @@ impl Sessions {
     pub(crate) fn state(&self, catalog: Arc<dyn CatalogProvider>, now: DateTime<Utc>) -> SessionState {
         let catalogs = MemoryCatalogProviderList::new();
         catalogs.register_catalog(CATALOG.to_owned(), catalog);
-        let mut state = SessionStateBuilder::new_from_existing(self.template.clone())
-            .with_catalog_list(Arc::new(catalogs))
-            .build();
+        let mut state =
+            SessionStateBuilder::new_from_existing(self.template.clone()).with_catalog_list(Arc::new(catalogs)).build();
         state.mark_start_execution();
         state.execution_props_mut().query_execution_start_time = Some(now);
         state

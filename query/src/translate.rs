@@ -58,9 +58,10 @@ pub(crate) fn planning(error: &DataFusionError, literals: &[String]) -> QueryErr
             QueryError::new(ErrorCode::InvalidRequest, without(&message, literals))
         }
         DataFusionError::Plan(text) => planned(text, literals),
-        DataFusionError::NotImplemented(text) => {
-            QueryError::new(ErrorCode::InvalidRequest, format!("not supported: {}", without(first_line(text), literals)))
-        }
+        DataFusionError::NotImplemented(text) => QueryError::new(
+            ErrorCode::InvalidRequest,
+            format!("not supported: {}", without(first_line(text), literals)),
+        ),
         DataFusionError::Configuration(_) => QueryError::refused(RefusedKind::Set),
         DataFusionError::Collection(errors) => match errors.first() {
             Some(first) => planning(first, literals),
@@ -77,10 +78,16 @@ fn planned(text: &str, literals: &[String]) -> QueryError {
         return QueryError::unknown_table(without(name, literals));
     }
     if let Some(name) = between(line, "table function '", "' not found") {
-        return QueryError { message: format!("table function {name} is not allowed"), ..QueryError::refused(RefusedKind::Function) };
+        return QueryError {
+            message: format!("table function {name} is not allowed"),
+            ..QueryError::refused(RefusedKind::Function)
+        };
     }
     if let Some(name) = between(line, "Invalid function '", "'") {
-        return QueryError::new(ErrorCode::InvalidRequest, format!("function {} does not exist", without(name, literals)));
+        return QueryError::new(
+            ErrorCode::InvalidRequest,
+            format!("function {} does not exist", without(name, literals)),
+        );
     }
     QueryError::new(ErrorCode::InvalidRequest, without(line, literals))
 }
@@ -114,9 +121,7 @@ pub(crate) fn execution(error: &DataFusionError) -> QueryError {
             QueryError::new(ErrorCode::ResourceLimit, "the statement needs more memory than it may have")
         }
         DataFusionError::ObjectStore(_) | DataFusionError::IoError(_) => unavailable(),
-        DataFusionError::Execution(_) | DataFusionError::SchemaError(..) => {
-            evaluation("a value could not be computed")
-        }
+        DataFusionError::Execution(_) | DataFusionError::SchemaError(..) => evaluation("a value could not be computed"),
         DataFusionError::Plan(_) | DataFusionError::NotImplemented(_) => {
             QueryError::new(ErrorCode::InvalidRequest, "the statement cannot be run as it is written")
         }
@@ -154,7 +159,9 @@ fn arrow_error(error: &ArrowError) -> QueryError {
         ArrowError::CastError(_) | ArrowError::ParseError(_) => {
             evaluation("a value could not be converted to the type that is asked for")
         }
-        ArrowError::ComputeError(_) | ArrowError::InvalidArgumentError(_) => evaluation("a value could not be computed"),
+        ArrowError::ComputeError(_) | ArrowError::InvalidArgumentError(_) => {
+            evaluation("a value could not be computed")
+        }
         ArrowError::OffsetOverflowError(_) | ArrowError::DictionaryKeyOverflowError => {
             QueryError::new(ErrorCode::ResourceLimit, "a column of the answer is too large")
         }

@@ -33,8 +33,9 @@ pub(crate) async fn run(args: ServeArgs) -> anyhow::Result<()> {
         anyhow::anyhow!("{}", problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))
     })?;
     telemetry::start(config.log_format, &config.log_level)?;
-    let declared = Declared::load(&config.lakehouse)
-        .map_err(|problems| anyhow::anyhow!("{} is not in order:\n{}", config.lakehouse.display(), problems.join("\n")))?;
+    let declared = Declared::load(&config.lakehouse).map_err(|problems| {
+        anyhow::anyhow!("{} is not in order:\n{}", config.lakehouse.display(), problems.join("\n"))
+    })?;
     let ingests = args.only != Some(Part::Query);
     let answers = args.only != Some(Part::Ingest);
     let consumer = match (&config.kafka, ingests) {
@@ -48,7 +49,8 @@ pub(crate) async fn run(args: ServeArgs) -> anyhow::Result<()> {
     let metrics = Arc::new(IngestMetrics::new(&registry)?);
     let (state, watched) = watch::channel(IngestState::Starting);
 
-    let mut servers = start_endpoints(&config, &declared, lake.clone(), &registry, answers, readiness(watched, ingests)).await?;
+    let mut servers =
+        start_endpoints(&config, &declared, lake.clone(), &registry, answers, readiness(watched, ingests)).await?;
     let ingest = match consumer {
         None => None,
         Some(kafka) => {
@@ -109,7 +111,9 @@ async fn start_endpoints(
 ) -> anyhow::Result<Servers> {
     let secret = match &config.pseudonym_secret {
         Some(secret) => secret.reveal().as_bytes().to_vec(),
-        None if answers => bail!("[pseudonyms] needs `secret_file` (or LAKEWARD_PSEUDONYMS_SECRET): 32 random characters"),
+        None if answers => {
+            bail!("[pseudonyms] needs `secret_file` (or LAKEWARD_PSEUDONYMS_SECRET): 32 random characters")
+        }
         None => secrets::random(),
     };
     let gateway = gateway(Parts {
@@ -132,7 +136,8 @@ async fn start_endpoints(
         };
         let tls = match (&config.flight.certificate_file, &config.flight.key_file) {
             (Some(certificate), Some(key)) => Some(FlightTls {
-                certificate: std::fs::read(certificate).with_context(|| format!("cannot read {}", certificate.display()))?,
+                certificate: std::fs::read(certificate)
+                    .with_context(|| format!("cannot read {}", certificate.display()))?,
                 key: std::fs::read(key).with_context(|| format!("cannot read {}", key.display()))?,
                 client_authority: None,
             }),

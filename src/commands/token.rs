@@ -23,7 +23,10 @@ pub(crate) fn run(args: TokenArgs) -> anyhow::Result<()> {
     }
     let key = args.demo.join(demo::ISSUER_KEY);
     if !key.exists() {
-        bail!("{} is no folder of a demo: start `lakeward demo`, or name a configuration by --config", args.demo.display());
+        bail!(
+            "{} is no folder of a demo: start `lakeward demo`, or name a configuration by --config",
+            args.demo.display()
+        );
     }
     let claims = if args.roles.is_empty() {
         demo::people::known(&args.demo, &args.subject)?

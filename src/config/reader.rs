@@ -167,9 +167,7 @@ impl<'d> Reader<'d> {
 
     fn problem_at(&self, span: Option<Range<usize>>, message: String) {
         let line = span.map_or(1, |span| 1 + self.text[..span.start.min(self.text.len())].matches('\n').count());
-        self.problems
-            .borrow_mut()
-            .push(ConfigProblem { place: format!("{}:{line}", self.file.display()), message });
+        self.problems.borrow_mut().push(ConfigProblem { place: format!("{}:{line}", self.file.display()), message });
     }
 }
 
@@ -191,7 +189,8 @@ impl<'r, 'd> Section<'r, 'd> {
     /// Whether anything of this section is configured.
     pub(crate) fn is_present(&self) -> bool {
         let prefix = format!("{}_", self.variable(""));
-        self.table.is_some() || self.reader.environment.keys().any(|name| name.starts_with(prefix.trim_end_matches('_')))
+        self.table.is_some()
+            || self.reader.environment.keys().any(|name| name.starts_with(prefix.trim_end_matches('_')))
     }
 
     /// A text, or `None`.
@@ -258,7 +257,10 @@ impl<'r, 'd> Section<'r, 'd> {
             self.used.borrow_mut().insert(key);
             self.reader.problem_at(
                 Some(written.span()),
-                format!("a secret does not stand in this file: set {} or name a file in `{file_key}`", self.variable(key)),
+                format!(
+                    "a secret does not stand in this file: set {} or name a file in `{file_key}`",
+                    self.variable(key)
+                ),
             );
             return None;
         }
@@ -282,10 +284,8 @@ impl<'r, 'd> Section<'r, 'd> {
     /// Says that `key` is needed and absent.
     pub(crate) fn missing(&self, key: &'static str, why: &str) {
         let section = self.name.split('.').next().unwrap_or_default();
-        self.reader.problem_at(
-            self.section_span(),
-            format!("[{section}] needs `{key}` (or {}): {why}", self.variable(key)),
-        );
+        self.reader
+            .problem_at(self.section_span(), format!("[{section}] needs `{key}` (or {}): {why}", self.variable(key)));
     }
 
     /// A problem with the value of `key`.

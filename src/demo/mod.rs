@@ -98,8 +98,9 @@ impl Demo {
         let folder = std::path::absolute(&args.folder)?;
         std::fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
         let state = State::begin(&folder, &args)?;
-        let declared = Declared::load(&args.lakehouse)
-            .map_err(|problems| anyhow::anyhow!("{} is not in order:\n{}", args.lakehouse.display(), problems.join("\n")))?;
+        let declared = Declared::load(&args.lakehouse).map_err(|problems| {
+            anyhow::anyhow!("{} is not in order:\n{}", args.lakehouse.display(), problems.join("\n"))
+        })?;
         let clinic = Clinic::new(ClinicConfig { seed: state.seed, patients: state.patients, epoch: state.epoch });
         people::write_down(&folder, clinic.people())?;
         let issuer = development::open(&folder.join(ISSUER_KEY))?;
@@ -120,8 +121,7 @@ impl Demo {
             commit_bytes: COMMIT_BYTES,
             memory_budget: MEMORY_BUDGET,
         };
-        let ingest =
-            Ingest::start(ingest, lake.clone(), Arc::clone(&declared.lakehouse), Arc::clone(&metrics)).await?;
+        let ingest = Ingest::start(ingest, lake.clone(), Arc::clone(&declared.lakehouse), Arc::clone(&metrics)).await?;
         let servers = endpoints(&args, &folder, &declared, lake.clone(), &issuer, &registry).await?;
         let landed = feed::landed(&lake, state.round).await?;
         let feed = Feed::new(broker, Arc::clone(&metrics), landed);

@@ -35,7 +35,8 @@ pub(super) fn write_down(folder: &Path, people: &[Person]) -> anyhow::Result<()>
         })
         .collect();
     let file = folder.join(FILE);
-    std::fs::write(&file, serde_json::to_vec_pretty(&known)?).with_context(|| format!("cannot write {}", file.display()))
+    std::fs::write(&file, serde_json::to_vec_pretty(&known)?)
+        .with_context(|| format!("cannot write {}", file.display()))
 }
 
 /// The claims of the person with this login, if the demo in `folder` has one.

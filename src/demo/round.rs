@@ -19,8 +19,7 @@ use crate::asking::{self, ARROW};
 const TOKEN_LIFE: Duration = Duration::from_secs(12 * 3600);
 
 /// Everybody is asked the same.
-const QUESTION: &str =
-    "SELECT patient_id, family_name, birth_date, gender, city, postal_code, phone FROM patients ORDER BY family_name, patient_id";
+const QUESTION: &str = "SELECT patient_id, family_name, birth_date, gender, city, postal_code, phone FROM patients ORDER BY family_name, patient_id";
 const COLUMNS: [&str; 7] = ["patient_id", "family_name", "birth_date", "gender", "city", "postal_code", "phone"];
 /// Who is shown side by side, and in which role.
 const ASKED: [(&str, &str); 5] = [
@@ -68,7 +67,9 @@ impl Asker {
     /// The same question from five people, as a table.
     pub(super) async fn side_by_side(&self) -> anyhow::Result<String> {
         let table = show::side_by_side(&COLUMNS, &self.all().await?);
-        Ok(format!("The same question, five people (first and last row of each answer; {HIDDEN} is hidden):\n\n  {QUESTION}\n\n{table}"))
+        Ok(format!(
+            "The same question, five people (first and last row of each answer; {HIDDEN} is hidden):\n\n  {QUESTION}\n\n{table}"
+        ))
     }
 }
 
@@ -94,7 +95,10 @@ pub(super) fn people_and_commands(
     writeln!(out, "\nTry (a new terminal, the same folder):\n")?;
     writeln!(out, "  export PATH=\"$PWD/target/debug:$PATH\" LAKEWARD_URL={url}")?;
     writeln!(out, "  export LAKEWARD_TOKEN=$(lakeward token --demo {folder} --as anna.analyst)\n")?;
-    writeln!(out, "  lakeward sql 'SELECT code_text, count(*) AS n FROM observations GROUP BY 1 ORDER BY n DESC LIMIT 5'")?;
+    writeln!(
+        out,
+        "  lakeward sql 'SELECT code_text, count(*) AS n FROM observations GROUP BY 1 ORDER BY n DESC LIMIT 5'"
+    )?;
     writeln!(
         out,
         "  curl -s {url}/v1/sql -H \"Authorization: Bearer $LAKEWARD_TOKEN\" -H 'Content-Type: application/json' \\\n       \

@@ -48,8 +48,11 @@ pub(super) fn rows_of(batches: &[RecordBatch]) -> Vec<Vec<String>> {
     let options = FormatOptions::default().with_null(HIDDEN);
     let mut rows = Vec::new();
     for batch in batches {
-        let columns: Vec<_> =
-            batch.columns().iter().filter_map(|column| ArrayFormatter::try_new(column.as_ref(), &options).ok()).collect();
+        let columns: Vec<_> = batch
+            .columns()
+            .iter()
+            .filter_map(|column| ArrayFormatter::try_new(column.as_ref(), &options).ok())
+            .collect();
         for row in 0..batch.num_rows() {
             rows.push(columns.iter().map(|column| column.value(row).to_string()).collect());
         }
@@ -61,7 +64,11 @@ pub(super) fn rows_of(batches: &[RecordBatch]) -> Vec<Vec<String>> {
 fn draw(heads: &[String], lines: &[Vec<String>]) -> String {
     const WIDEST: usize = 24;
     let cut = |cell: &str| -> String {
-        if cell.chars().count() > WIDEST { cell.chars().take(WIDEST - 1).chain(['…']).collect() } else { cell.to_owned() }
+        if cell.chars().count() > WIDEST {
+            cell.chars().take(WIDEST - 1).chain(['…']).collect()
+        } else {
+            cell.to_owned()
+        }
     };
     let mut widths: Vec<usize> = heads.iter().map(|head| head.chars().count()).collect();
     for line in lines.iter().filter(|line| line.len() == heads.len()) {
@@ -118,7 +125,8 @@ mod tests {
 
     #[test]
     fn first_and_last_row_stand_beside_who_asked() {
-        let schema = Schema::new(vec![Field::new("name", DataType::Utf8, true), Field::new("city", DataType::Utf8, true)]);
+        let schema =
+            Schema::new(vec![Field::new("name", DataType::Utf8, true), Field::new("city", DataType::Utf8, true)]);
         let names = Arc::new(StringArray::from(vec![Some("Ana"), Some("Bo"), None]));
         let cities = Arc::new(StringArray::from(vec![Some("X"), Some("Y"), Some("Z")]));
         let batch = RecordBatch::try_new(Arc::new(schema), vec![names, cities]).unwrap();

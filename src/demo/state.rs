@@ -26,7 +26,9 @@ impl State {
     pub(super) fn begin(folder: &Path, args: &DemoArgs) -> anyhow::Result<Self> {
         let file = folder.join(FILE);
         let mut state = match std::fs::read(&file) {
-            Ok(text) => serde_json::from_slice::<Self>(&text).with_context(|| format!("{} is damaged", file.display()))?,
+            Ok(text) => {
+                serde_json::from_slice::<Self>(&text).with_context(|| format!("{} is damaged", file.display()))?
+            }
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
                 let epoch = Utc::now().trunc_subsecs(0);
                 Self { seed: args.seed, patients: args.patients, epoch, round: 0 }

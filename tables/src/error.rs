@@ -23,7 +23,9 @@ pub enum TablesError {
     Configuration(String),
     /// The table stands elsewhere than the writer believes: somebody else writes this partition, or an earlier commit
     /// whose answer was lost has landed. Read the positions again before deciding.
-    #[error("{table}: partition {partition} of {topic} stands at {current:?}, not at {expected}; another writer may own it")]
+    #[error(
+        "{table}: partition {partition} of {topic} stands at {current:?}, not at {expected}; another writer may own it"
+    )]
     NotAtPosition {
         /// The table.
         table: TableName,

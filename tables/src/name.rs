@@ -14,7 +14,9 @@ pub struct TableName {
 
 /// Text that is not the name of a table.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("'{0}' is not a table name: it must read schema.table, each of letters, digits and '_', beginning with a letter")]
+#[error(
+    "'{0}' is not a table name: it must read schema.table, each of letters, digits and '_', beginning with a letter"
+)]
 pub struct InvalidTableName(pub String);
 
 impl TableName {

@@ -34,9 +34,7 @@ pub struct IssuerConfig {
 }
 
 fn default_algorithms() -> Vec<String> {
-    ["RS256", "PS256", "ES256", "EdDSA"]
-        .map(str::to_owned)
-        .to_vec()
+    ["RS256", "PS256", "ES256", "EdDSA"].map(str::to_owned).to_vec()
 }
 
 fn default_roles_claim() -> String {
@@ -58,10 +56,7 @@ impl IssuerConfig {
     }
 
     pub(crate) fn error(&self, reason: impl Into<String>) -> IamError {
-        IamError::Configuration {
-            issuer: self.issuer.clone(),
-            reason: reason.into(),
-        }
+        IamError::Configuration { issuer: self.issuer.clone(), reason: reason.into() }
     }
 
     /// The algorithms, none of them symmetric.
@@ -71,9 +66,7 @@ impl IssuerConfig {
             .iter()
             .map(|name| match name.parse::<Algorithm>() {
                 Ok(algorithm) if algorithm.family() != AlgorithmFamily::Hmac => Ok(algorithm),
-                _ => Err(self.error(format!(
-                    "algorithm `{name}` is not an asymmetric signature algorithm"
-                ))),
+                _ => Err(self.error(format!("algorithm `{name}` is not an asymmetric signature algorithm"))),
             })
             .collect::<Result<Vec<_>, _>>()?;
         if algorithms.is_empty() {

@@ -19,21 +19,12 @@ impl KeySet {
     /// The usable keys of a JSON Web Key Set; `None` when there is none. Keys of unknown kinds are passed over
     /// (RFC 7517 section 5).
     pub(super) fn parse(jwks: &Value) -> Option<Self> {
-        let keys: Vec<Key> = jwks
-            .get("keys")?
-            .as_array()?
-            .iter()
-            .filter_map(Key::parse)
-            .collect();
+        let keys: Vec<Key> = jwks.get("keys")?.as_array()?.iter().filter_map(Key::parse).collect();
         (!keys.is_empty()).then_some(Self(keys))
     }
 
     /// The keys that may have made a signature by this algorithm.
-    pub(super) fn candidates(
-        &self,
-        algorithm: Algorithm,
-        id: Option<&str>,
-    ) -> impl Iterator<Item = &Key> {
+    pub(super) fn candidates(&self, algorithm: Algorithm, id: Option<&str>) -> impl Iterator<Item = &Key> {
         self.0
             .iter()
             .filter(move |key| key.algorithms.contains(&algorithm))
@@ -45,25 +36,16 @@ impl KeySet {
     }
 
     pub(super) fn algorithms(&self) -> Vec<Algorithm> {
-        self.0
-            .iter()
-            .flat_map(|key| key.algorithms.iter().copied())
-            .collect()
+        self.0.iter().flat_map(|key| key.algorithms.iter().copied()).collect()
     }
 }
 
 impl Key {
     fn parse(value: &Value) -> Option<Self> {
         let jwk: Jwk = serde_json::from_value(value.clone()).ok()?;
-        let signs = matches!(
-            jwk.common.public_key_use,
-            None | Some(PublicKeyUse::Signature)
-        );
-        let verifies = jwk
-            .common
-            .key_operations
-            .as_ref()
-            .is_none_or(|operations| operations.contains(&KeyOperations::Verify));
+        let signs = matches!(jwk.common.public_key_use, None | Some(PublicKeyUse::Signature));
+        let verifies =
+            jwk.common.key_operations.as_ref().is_none_or(|operations| operations.contains(&KeyOperations::Verify));
         if !signs || !verifies {
             return None;
         }
@@ -75,11 +57,7 @@ impl Key {
         if algorithms.is_empty() {
             return None;
         }
-        Some(Self {
-            decoding: DecodingKey::from_jwk(&jwk).ok()?,
-            id: jwk.common.key_id,
-            algorithms,
-        })
+        Some(Self { decoding: DecodingKey::from_jwk(&jwk).ok()?, id: jwk.common.key_id, algorithms })
     }
 }
 
@@ -110,25 +88,18 @@ mod tests {
 
     fn key(extra: Value) -> Value {
         let mut key = json!({"kty": "EC", "crv": "P-256", "x": X, "y": Y, "kid": "1"});
-        key.as_object_mut()
-            .unwrap()
-            .extend(extra.as_object().unwrap().clone());
+        key.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
         key
     }
 
     fn usable(key: Value) -> Vec<Algorithm> {
-        KeySet::parse(&json!({ "keys": [key] }))
-            .map(|keys| keys.algorithms())
-            .unwrap_or_default()
+        KeySet::parse(&json!({ "keys": [key] })).map(|keys| keys.algorithms()).unwrap_or_default()
     }
 
     #[test]
     fn a_key_verifies_what_its_curve_and_its_alg_allow() {
         assert_eq!(usable(key(json!({}))), [Algorithm::ES256]);
-        assert_eq!(
-            usable(key(json!({"alg": "ES256", "use": "sig"}))),
-            [Algorithm::ES256]
-        );
+        assert_eq!(usable(key(json!({"alg": "ES256", "use": "sig"}))), [Algorithm::ES256]);
         assert_eq!(usable(key(json!({"alg": "ES384"}))), []);
         assert_eq!(usable(key(json!({"alg": "RS256"}))), []);
         assert_eq!(usable(key(json!({"alg": "HS256"}))), []);
@@ -138,28 +109,18 @@ mod tests {
     fn keys_for_encryption_or_signing_only_are_not_used() {
         assert_eq!(usable(key(json!({"use": "enc"}))), []);
         assert_eq!(usable(key(json!({"key_ops": ["encrypt"]}))), []);
-        assert_eq!(
-            usable(key(json!({"key_ops": ["verify"]}))),
-            [Algorithm::ES256]
-        );
+        assert_eq!(usable(key(json!({"key_ops": ["verify"]}))), [Algorithm::ES256]);
     }
 
     #[test]
     fn a_symmetric_key_is_never_used() {
-        assert_eq!(
-            usable(json!({"kty": "oct", "k": "c2VjcmV0", "kid": "1"})),
-            []
-        );
-        assert_eq!(
-            usable(json!({"kty": "oct", "k": "c2VjcmV0", "kid": "1", "alg": "HS256"})),
-            []
-        );
+        assert_eq!(usable(json!({"kty": "oct", "k": "c2VjcmV0", "kid": "1"})), []);
+        assert_eq!(usable(json!({"kty": "oct", "k": "c2VjcmV0", "kid": "1", "alg": "HS256"})), []);
     }
 
     #[test]
     fn unknown_kinds_of_keys_do_not_spoil_their_neighbours() {
-        let keys = KeySet::parse(&json!({"keys": [{"kty": "AKP", "pub": "x"}, 7, key(json!({}))]}))
-            .unwrap();
+        let keys = KeySet::parse(&json!({"keys": [{"kty": "AKP", "pub": "x"}, 7, key(json!({}))]})).unwrap();
         assert!(keys.has(Algorithm::ES256, Some("1")));
         assert!(!keys.has(Algorithm::ES256, Some("2")));
     }

@@ -85,20 +85,13 @@ impl Authenticator {
             };
             add(&mut issuers, trusted)?;
         }
-        Ok(Self {
-            anonymous: config.anonymous,
-            issuers: Arc::new(issuers),
-        })
+        Ok(Self { anonymous: config.anonymous, issuers: Arc::new(issuers) })
     }
 
     /// The claims behind a bearer token (without the word `Bearer`), or those of the anonymous where there is none.
     pub async fn authenticate(&self, bearer: Option<&str>) -> Result<Claims, AuthError> {
         let Some(bearer) = bearer else {
-            return if self.anonymous {
-                Ok(Claims::anonymous())
-            } else {
-                Err(IamError::CredentialsRequired)
-            };
+            return if self.anonymous { Ok(Claims::anonymous()) } else { Err(IamError::CredentialsRequired) };
         };
         self.verify(bearer).await.map_err(|failure| match failure {
             Failure::Rejected(reason) => {
@@ -111,10 +104,7 @@ impl Authenticator {
 
     async fn verify(&self, bearer: &str) -> Result<Claims, Failure> {
         let token = Token::parse(bearer)?;
-        let issuer = self
-            .issuers
-            .get(token.issuer())
-            .ok_or(Failure::Rejected("unknown issuer"))?;
+        let issuer = self.issuers.get(token.issuer()).ok_or(Failure::Rejected("unknown issuer"))?;
         let algorithm = token.algorithm_among(&issuer.rules.algorithms)?;
         let keys = match &issuer.keys {
             Keys::Local(keys) => Arc::clone(keys),
@@ -126,10 +116,7 @@ impl Authenticator {
 
 fn add(issuers: &mut BTreeMap<String, Issuer>, issuer: Issuer) -> Result<(), IamError> {
     let name = issuer.rules.issuer.clone();
-    let problem = |reason: &str| IamError::Configuration {
-        issuer: name.clone(),
-        reason: reason.into(),
-    };
+    let problem = |reason: &str| IamError::Configuration { issuer: name.clone(), reason: reason.into() };
     if issuer.rules.audience.is_empty() || issuer.rules.audience.iter().any(String::is_empty) {
         return Err(problem("it needs an audience"));
     }

@@ -73,22 +73,16 @@ struct DiscoveryDocument {
 }
 
 impl RemoteKeys {
-    pub(super) fn new(
-        issuer: &IssuerConfig,
-        config: &AuthenticatorConfig,
-    ) -> Result<Self, IamError> {
-        let discovery = format!(
-            "{}/.well-known/openid-configuration",
-            issuer.issuer.trim_end_matches('/')
-        );
-        let discovery = trusted(&discovery, issuer.allow_http).ok_or_else(|| {
-            issuer.error("its address must be an https URL (or http with allow_http)")
-        })?;
+    pub(super) fn new(issuer: &IssuerConfig, config: &AuthenticatorConfig) -> Result<Self, IamError> {
+        let discovery = format!("{}/.well-known/openid-configuration", issuer.issuer.trim_end_matches('/'));
+        let discovery = trusted(&discovery, issuer.allow_http)
+            .ok_or_else(|| issuer.error("its address must be an https URL (or http with allow_http)"))?;
         let jwks_uri = match &issuer.jwks_uri {
             None => None,
-            Some(uri) => Some(trusted(uri, issuer.allow_http).ok_or_else(|| {
-                issuer.error("jwks_uri must be an https URL (or http with allow_http)")
-            })?),
+            Some(uri) => Some(
+                trusted(uri, issuer.allow_http)
+                    .ok_or_else(|| issuer.error("jwks_uri must be an https URL (or http with allow_http)"))?,
+            ),
         };
         Ok(Self {
             issuer: issuer.issuer.clone(),
@@ -105,11 +99,7 @@ impl RemoteKeys {
     }
 
     /// The issuer's keys, with one for this algorithm and key id among them.
-    pub(super) async fn keys_for(
-        &self,
-        algorithm: Algorithm,
-        id: Option<&str>,
-    ) -> Result<Arc<KeySet>, Failure> {
+    pub(super) async fn keys_for(&self, algorithm: Algorithm, id: Option<&str>) -> Result<Arc<KeySet>, Failure> {
         let kept_within = |age: Duration| {
             let kept = self.kept.read().clone()?;
             (kept.since.elapsed() < age && kept.keys.has(algorithm, id)).then_some(kept.keys)
@@ -129,21 +119,12 @@ impl RemoteKeys {
         if last_fetch.is_none_or(|fetch| fetch.started.elapsed() >= self.fetch_interval) {
             let started = Instant::now();
             // Stands if the request is given up while it waits.
-            *last_fetch = Some(Fetch {
-                started,
-                succeeded: false,
-            });
+            *last_fetch = Some(Fetch { started, succeeded: false });
             match self.fetch().await {
                 Ok(keys) => {
                     let keys = Arc::new(keys);
-                    *self.kept.write() = Some(Kept {
-                        keys: Arc::clone(&keys),
-                        since: started,
-                    });
-                    *last_fetch = Some(Fetch {
-                        started,
-                        succeeded: true,
-                    });
+                    *self.kept.write() = Some(Kept { keys: Arc::clone(&keys), since: started });
+                    *last_fetch = Some(Fetch { started, succeeded: true });
                     if keys.has(algorithm, id) {
                         return Ok(keys);
                     }
@@ -155,9 +136,7 @@ impl RemoteKeys {
         }
         match kept_within(self.usable_for) {
             Some(keys) => Ok(keys),
-            None if last_fetch.is_some_and(|fetch| fetch.succeeded) => {
-                Err(Failure::Rejected("unknown key"))
-            }
+            None if last_fetch.is_some_and(|fetch| fetch.succeeded) => Err(Failure::Rejected("unknown key")),
             None => Err(Failure::Unavailable),
         }
     }
@@ -166,8 +145,7 @@ impl RemoteKeys {
         let jwks_uri = match &self.jwks_uri {
             Some(uri) => uri.clone(),
             None => {
-                let document: DiscoveryDocument =
-                    serde_json::from_value(self.document(&self.discovery).await?)?;
+                let document: DiscoveryDocument = serde_json::from_value(self.document(&self.discovery).await?)?;
                 if document.issuer != self.issuer {
                     return Err(FetchError::AnotherIssuer);
                 }
@@ -178,12 +156,7 @@ impl RemoteKeys {
     }
 
     async fn document(&self, url: &Url) -> Result<Value, FetchError> {
-        let mut response = self
-            .client
-            .get(url.clone())
-            .send()
-            .await?
-            .error_for_status()?;
+        let mut response = self.client.get(url.clone()).send().await?.error_for_status()?;
         let mut body = Vec::new();
         while let Some(chunk) = response.chunk().await? {
             if body.len() + chunk.len() > LARGEST_DOCUMENT {
@@ -209,14 +182,9 @@ fn trusted(url: &str, allow_http: bool) -> Option<Url> {
 
 fn client(issuer: &IssuerConfig, timeout: Duration) -> Result<Client, IamError> {
     // A redirect could lead to a host that nobody configured.
-    let mut builder = Client::builder()
-        .timeout(timeout)
-        .redirect(redirect::Policy::none());
+    let mut builder = Client::builder().timeout(timeout).redirect(redirect::Policy::none());
     if let Some(file) = &issuer.ca_file {
-        let pem = std::fs::read(file).map_err(|source| IamError::File {
-            path: file.clone(),
-            source,
-        })?;
+        let pem = std::fs::read(file).map_err(|source| IamError::File { path: file.clone(), source })?;
         let authorities = Certificate::from_pem_bundle(&pem).unwrap_or_default();
         if authorities.is_empty() {
             return Err(issuer.error("its ca_file holds no PEM certificate"));
@@ -225,9 +193,7 @@ fn client(issuer: &IssuerConfig, timeout: Duration) -> Result<Client, IamError> 
             builder = builder.add_root_certificate(authority);
         }
     }
-    builder
-        .build()
-        .map_err(|_| issuer.error("no TLS client could be made"))
+    builder.build().map_err(|_| issuer.error("no TLS client could be made"))
 }
 
 #[cfg(test)]

@@ -50,27 +50,17 @@ impl<'a> Token<'a> {
         }
         let malformed = Failure::Rejected("malformed");
         let mut parts = encoded.split('.');
-        let (Some(_), Some(payload), Some(_), None) =
-            (parts.next(), parts.next(), parts.next(), parts.next())
-        else {
+        let (Some(_), Some(payload), Some(_), None) = (parts.next(), parts.next(), parts.next(), parts.next()) else {
             return Err(malformed);
         };
         // Refuses `none` and whatever else is not an algorithm that the library knows.
-        let header = jsonwebtoken::decode_header(encoded)
-            .map_err(|_| Failure::Rejected("header not understood"))?;
+        let header = jsonwebtoken::decode_header(encoded).map_err(|_| Failure::Rejected("header not understood"))?;
         if header.crit.is_some() {
             return Err(Failure::Rejected("critical extension"));
         }
-        let payload = BASE64URL_NOPAD
-            .decode(payload.as_bytes())
-            .map_err(|_| malformed)?;
-        let claim: IssuerClaim =
-            serde_json::from_slice(&payload).map_err(|_| Failure::Rejected("no issuer"))?;
-        Ok(Self {
-            encoded,
-            header,
-            issuer: claim.iss,
-        })
+        let payload = BASE64URL_NOPAD.decode(payload.as_bytes()).map_err(|_| malformed)?;
+        let claim: IssuerClaim = serde_json::from_slice(&payload).map_err(|_| Failure::Rejected("no issuer"))?;
+        Ok(Self { encoded, header, issuer: claim.iss })
     }
 
     /// The issuer as the token has it: it says which keys to try, and nothing else until one fits.
@@ -84,18 +74,10 @@ impl<'a> Token<'a> {
 
     pub(super) fn algorithm_among(&self, pinned: &[Algorithm]) -> Result<Algorithm, Failure> {
         let stated = self.header.alg;
-        pinned
-            .contains(&stated)
-            .then_some(stated)
-            .ok_or(Failure::Rejected("algorithm not accepted"))
+        pinned.contains(&stated).then_some(stated).ok_or(Failure::Rejected("algorithm not accepted"))
     }
 
-    pub(super) fn verify(
-        self,
-        rules: &TokenRules,
-        algorithm: Algorithm,
-        keys: &KeySet,
-    ) -> Result<Claims, Failure> {
+    pub(super) fn verify(self, rules: &TokenRules, algorithm: Algorithm, keys: &KeySet) -> Result<Claims, Failure> {
         let mut validation = Validation::new(algorithm);
         validation.set_required_spec_claims(&["exp", "iss", "aud", "sub"]);
         validation.set_issuer(&[&rules.issuer]);
@@ -105,16 +87,10 @@ impl<'a> Token<'a> {
 
         let mut failure = Failure::Rejected("unknown key");
         for key in keys.candidates(algorithm, self.key_id()) {
-            match jsonwebtoken::decode::<Map<String, Value>>(
-                self.encoded,
-                &key.decoding,
-                &validation,
-            ) {
+            match jsonwebtoken::decode::<Map<String, Value>>(self.encoded, &key.decoding, &validation) {
                 Ok(token) => {
                     // The library also takes a list of issuers; RFC 7519 section 4.1.1 has one string.
-                    if token.claims.get("iss").and_then(Value::as_str)
-                        != Some(rules.issuer.as_str())
-                    {
+                    if token.claims.get("iss").and_then(Value::as_str) != Some(rules.issuer.as_str()) {
                         return Err(Failure::Rejected("wrong issuer"));
                     }
                     return Claims::from_payload(&rules.issuer, &rules.roles_claim, &token.claims)

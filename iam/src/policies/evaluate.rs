@@ -3,9 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use cedar_policy::{
-    ActionConstraint, AuthorizationError, Authorizer, Context, Decision, Effect, Entities, Entity,
-    EntityUid, Policy, PolicyId, PolicySet, PrincipalConstraint, Request, ResourceConstraint,
-    RestrictedExpression,
+    ActionConstraint, AuthorizationError, Authorizer, Context, Decision, Effect, Entities, Entity, EntityUid, Policy,
+    PolicyId, PolicySet, PrincipalConstraint, Request, ResourceConstraint, RestrictedExpression,
 };
 
 use super::Policies;
@@ -33,11 +32,7 @@ pub(super) struct Evaluation<'a> {
 }
 
 impl<'a> Evaluation<'a> {
-    pub(super) fn new(
-        policies: &'a Policies,
-        principal: &'a Principal,
-        resource: &'a Resource,
-    ) -> Self {
+    pub(super) fn new(policies: &'a Policies, principal: &'a Principal, resource: &'a Resource) -> Self {
         Self {
             policies,
             principal,
@@ -57,9 +52,7 @@ impl<'a> Evaluation<'a> {
         };
         let mut permitted = Vec::new();
         let mut forbidden = Vec::new();
-        for scope in
-            std::iter::once(ALL_ROWS).chain(self.resource.table.scopes.iter().map(String::as_str))
-        {
+        for scope in std::iter::once(ALL_ROWS).chain(self.resource.table.scopes.iter().map(String::as_str)) {
             match self.ask(&read, &vocabulary.read, &self.table, scope, &entities) {
                 Answer::Permitted(by) if self.is_available(scope) => permitted.push((scope, by)),
                 // Which rows are forbidden cannot be said without the attribute: then all are.
@@ -73,18 +66,12 @@ impl<'a> Evaluation<'a> {
         if permitted.is_empty() {
             return TableDecision::default();
         }
-        let see: Option<Vec<_>> = vocabulary
-            .see
-            .iter()
-            .map(|(level, action)| Some((*level, action, self.relevant(action)?)))
-            .collect();
+        let see: Option<Vec<_>> =
+            vocabulary.see.iter().map(|(level, action)| Some((*level, action, self.relevant(action)?))).collect();
         let Some(see) = see else {
             return TableDecision::default();
         };
-        let scopes = permitted
-            .into_iter()
-            .map(|(scope, by)| self.levels(scope, by, &see, &entities))
-            .collect();
+        let scopes = permitted.into_iter().map(|(scope, by)| self.levels(scope, by, &see, &entities)).collect();
         TableDecision { scopes, forbidden }
     }
 
@@ -103,8 +90,7 @@ impl<'a> Evaluation<'a> {
             };
             let mut highest = Level::Hidden;
             for (level, action, relevant) in see {
-                if let Answer::Permitted(by) = self.ask(relevant, action, &column, scope, entities)
-                {
+                if let Answer::Permitted(by) = self.ask(relevant, action, &column, scope, entities) {
                     highest = *level;
                     policies.extend(by.iter().map(ToString::to_string));
                     break;
@@ -112,11 +98,7 @@ impl<'a> Evaluation<'a> {
             }
             levels.extend(group.columns.iter().map(|column| (column.clone(), highest)));
         }
-        ScopeDecision {
-            scope: scope.to_owned(),
-            levels,
-            policies: policies.into_iter().collect(),
-        }
+        ScopeDecision { scope: scope.to_owned(), levels, policies: policies.into_iter().collect() }
     }
 
     fn ask(
@@ -131,27 +113,13 @@ impl<'a> Evaluation<'a> {
             return Answer::Denied;
         }
         let context = Context::from_pairs([
-            (
-                "rows".to_owned(),
-                RestrictedExpression::new_string(scope.to_owned()),
-            ),
-            (
-                "purpose".to_owned(),
-                RestrictedExpression::new_string(self.principal.purpose.clone()),
-            ),
+            ("rows".to_owned(), RestrictedExpression::new_string(scope.to_owned())),
+            ("purpose".to_owned(), RestrictedExpression::new_string(self.principal.purpose.clone())),
         ]);
-        let request = context
-            .map_err(|error| error.to_string())
-            .and_then(|context| {
-                Request::new(
-                    self.user.clone(),
-                    action.clone(),
-                    resource.clone(),
-                    context,
-                    Some(&self.policies.schema),
-                )
+        let request = context.map_err(|error| error.to_string()).and_then(|context| {
+            Request::new(self.user.clone(), action.clone(), resource.clone(), context, Some(&self.policies.schema))
                 .map_err(|error| error.to_string())
-            });
+        });
         let request = match request {
             Ok(request) => request,
             Err(error) => {
@@ -168,9 +136,7 @@ impl<'a> Evaluation<'a> {
             let policy = error.policy_id();
             tracing::error!(%policy, table = %self.resource.table.name, scope, "policy failed to evaluate");
             failed = true;
-            forbidden |= policies
-                .policy(policy)
-                .is_none_or(|policy| policy.effect() == Effect::Forbid);
+            forbidden |= policies.policy(policy).is_none_or(|policy| policy.effect() == Effect::Forbid);
         }
         let reasons: Vec<PolicyId> = response.diagnostics().reason().cloned().collect();
         match response.decision() {
@@ -184,45 +150,24 @@ impl<'a> Evaluation<'a> {
     /// Whether the principal has all attributes that the scope's predicate needs.
     fn is_available(&self, scope: &str) -> bool {
         let needed = self.resource.table.scope_attributes.get(scope);
-        needed.is_none_or(|names| {
-            names
-                .iter()
-                .all(|name| self.principal.attributes.contains_key(name))
-        })
+        needed.is_none_or(|names| names.iter().all(|name| self.principal.attributes.contains_key(name)))
     }
 
     /// The column that stands for its group.
     fn column(&self, group: &ColumnGroup) -> Option<EntityUid> {
         let column = group.columns.first()?;
-        Some(uid(
-            &self.policies.vocabulary.column,
-            &self.resource.table.column_id(column),
-        ))
+        Some(uid(&self.policies.vocabulary.column, &self.resource.table.column_id(column)))
     }
 
     /// The entities that the questions are about; `None`, after a log line, when the schema does not allow them.
     fn entities(&self) -> Option<Entities> {
         let vocabulary = &self.policies.vocabulary;
         let table = &self.resource.table;
-        let attributes: HashMap<String, RestrictedExpression> = self
-            .principal
-            .attributes
-            .iter()
-            .map(|(name, value)| (name.clone(), expression(value)))
-            .collect();
-        let roles: HashSet<EntityUid> = self
-            .principal
-            .roles
-            .iter()
-            .map(|role| uid(&vocabulary.role, role))
-            .collect();
+        let attributes: HashMap<String, RestrictedExpression> =
+            self.principal.attributes.iter().map(|(name, value)| (name.clone(), expression(value))).collect();
+        let roles: HashSet<EntityUid> = self.principal.roles.iter().map(|role| uid(&vocabulary.role, role)).collect();
         let mut entities = vec![];
-        entities.extend(
-            roles
-                .iter()
-                .cloned()
-                .map(|role| Entity::new_no_attrs(role, HashSet::new())),
-        );
+        entities.extend(roles.iter().cloned().map(|role| Entity::new_no_attrs(role, HashSet::new())));
         match Entity::new(self.user.clone(), attributes, roles) {
             Ok(user) => entities.push(user),
             Err(error) => {
@@ -231,34 +176,14 @@ impl<'a> Evaluation<'a> {
             }
         }
         let parents: HashSet<EntityUid> = self.table_ancestors().collect();
-        entities.extend(
-            parents
-                .iter()
-                .cloned()
-                .map(|parent| Entity::new_no_attrs(parent, HashSet::new())),
-        );
+        entities.extend(parents.iter().cloned().map(|parent| Entity::new_no_attrs(parent, HashSet::new())));
         entities.push(Entity::new_no_attrs(self.table.clone(), parents));
 
-        let tags: BTreeSet<&String> = self
-            .resource
-            .groups
-            .iter()
-            .flat_map(|group| &group.tags)
-            .collect();
-        entities.extend(
-            tags.into_iter()
-                .map(|tag| Entity::new_no_attrs(uid(&vocabulary.tag, tag), HashSet::new())),
-        );
+        let tags: BTreeSet<&String> = self.resource.groups.iter().flat_map(|group| &group.tags).collect();
+        entities.extend(tags.into_iter().map(|tag| Entity::new_no_attrs(uid(&vocabulary.tag, tag), HashSet::new())));
         for group in &self.resource.groups {
-            let parents = group
-                .tags
-                .iter()
-                .map(|tag| uid(&vocabulary.tag, tag))
-                .chain([self.table.clone()]);
-            entities.extend(
-                self.column(group)
-                    .map(|column| Entity::new_no_attrs(column, parents.collect())),
-            );
+            let parents = group.tags.iter().map(|tag| uid(&vocabulary.tag, tag)).chain([self.table.clone()]);
+            entities.extend(self.column(group).map(|column| Entity::new_no_attrs(column, parents.collect())));
         }
         match Entities::from_entities(entities, Some(&self.policies.schema)) {
             Ok(entities) => Some(entities),
@@ -272,10 +197,7 @@ impl<'a> Evaluation<'a> {
     fn table_ancestors(&self) -> impl Iterator<Item = EntityUid> {
         let vocabulary = &self.policies.vocabulary;
         let table = &self.resource.table;
-        let groups = table
-            .parents
-            .iter()
-            .map(|parent| uid(&vocabulary.table, parent));
+        let groups = table.parents.iter().map(|parent| uid(&vocabulary.table, parent));
         groups.chain([uid(&vocabulary.schema, table.schema())])
     }
 
@@ -283,28 +205,12 @@ impl<'a> Evaluation<'a> {
     /// fail: Cedar looks at the scope before the conditions.
     fn relevant(&self, action: &EntityUid) -> Option<PolicySet> {
         let vocabulary = &self.policies.vocabulary;
-        let roles: HashSet<EntityUid> = self
-            .principal
-            .roles
-            .iter()
-            .map(|role| uid(&vocabulary.role, role))
-            .collect();
+        let roles: HashSet<EntityUid> = self.principal.roles.iter().map(|role| uid(&vocabulary.role, role)).collect();
         let above: HashSet<EntityUid> = self
             .table_ancestors()
             .chain([self.table.clone()])
-            .chain(
-                self.resource
-                    .groups
-                    .iter()
-                    .flat_map(|group| &group.tags)
-                    .map(|tag| uid(&vocabulary.tag, tag)),
-            )
-            .chain(
-                self.resource
-                    .groups
-                    .iter()
-                    .filter_map(|group| self.column(group)),
-            )
+            .chain(self.resource.groups.iter().flat_map(|group| &group.tags).map(|tag| uid(&vocabulary.tag, tag)))
+            .chain(self.resource.groups.iter().filter_map(|group| self.column(group)))
             .collect();
         let is_relevant = |policy: &Policy| {
             let principal = match policy.principal_constraint() {
@@ -316,25 +222,18 @@ impl<'a> Evaluation<'a> {
             };
             let action = match policy.action_constraint() {
                 ActionConstraint::Any => true,
-                ActionConstraint::In(of) => of
-                    .iter()
-                    .any(|of| of == action || !self.is_plain_action(of)),
+                ActionConstraint::In(of) => of.iter().any(|of| of == action || !self.is_plain_action(of)),
                 ActionConstraint::Eq(of) => of == *action,
             };
             let resource = match policy.resource_constraint() {
                 ResourceConstraint::Any | ResourceConstraint::Is(_) => true,
-                ResourceConstraint::In(of)
-                | ResourceConstraint::IsIn(_, of)
-                | ResourceConstraint::Eq(of) => above.contains(&of),
+                ResourceConstraint::In(of) | ResourceConstraint::IsIn(_, of) | ResourceConstraint::Eq(of) => {
+                    above.contains(&of)
+                }
             };
             principal && action && resource
         };
-        let relevant = self
-            .policies
-            .policies
-            .iter()
-            .filter(|policy| is_relevant(policy))
-            .cloned();
+        let relevant = self.policies.policies.iter().filter(|policy| is_relevant(policy)).cloned();
         match PolicySet::from_policies(relevant) {
             Ok(policies) => Some(policies),
             Err(_) => {
@@ -354,10 +253,8 @@ impl<'a> Evaluation<'a> {
 fn expression(value: &Attribute) -> RestrictedExpression {
     match value {
         Attribute::Text(text) => RestrictedExpression::new_string(text.clone()),
-        Attribute::List(items) => RestrictedExpression::new_set(
-            items
-                .iter()
-                .map(|item| RestrictedExpression::new_string(item.clone())),
-        ),
+        Attribute::List(items) => {
+            RestrictedExpression::new_set(items.iter().map(|item| RestrictedExpression::new_string(item.clone())))
+        }
     }
 }

@@ -6,9 +6,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
 
-use cedar_policy::{
-    Policy, PolicyId, PolicySet, Schema, SchemaFragment, ValidationMode, Validator,
-};
+use cedar_policy::{Policy, PolicyId, PolicySet, Schema, SchemaFragment, ValidationMode, Validator};
 use miette::Diagnostic;
 use parking_lot::Mutex;
 
@@ -23,42 +21,27 @@ use crate::purposes::Purposes;
 
 const PURPOSES: &str = "purposes.yaml";
 
-pub(super) fn load(
-    folder: &Path,
-    tables: &[ResourceTable],
-) -> Result<Policies, Vec<PolicyProblem>> {
+pub(super) fn load(folder: &Path, tables: &[ResourceTable]) -> Result<Policies, Vec<PolicyProblem>> {
     let files = files(folder)?;
     let mut problems = Vec::new();
 
-    let vocabulary = Vocabulary::new()
-        .map_err(|error| vec![PolicyProblem::new(folder, 1, error.to_string())])?;
+    let vocabulary = Vocabulary::new().map_err(|error| vec![PolicyProblem::new(folder, 1, error.to_string())])?;
     let purposes = match files.get(&folder.join(PURPOSES)) {
         Some(text) => kept(Purposes::parse(&folder.join(PURPOSES), text), &mut problems),
         None => missing(folder, PURPOSES, &mut problems),
     };
-    let mut schemas = files
-        .iter()
-        .filter(|(file, _)| has_extension(file, "cedarschema"));
+    let mut schemas = files.iter().filter(|(file, _)| has_extension(file, "cedarschema"));
     let schema = match (schemas.next(), schemas.next()) {
-        (Some((file, text)), None) => {
-            kept(parse_schema(file, text, &vocabulary, tables), &mut problems)
-        }
+        (Some((file, text)), None) => kept(parse_schema(file, text, &vocabulary, tables), &mut problems),
         (Some(_), Some((second, _))) => {
-            problems.push(PolicyProblem::new(
-                second,
-                1,
-                "there is one schema too many",
-            ));
+            problems.push(PolicyProblem::new(second, 1, "there is one schema too many"));
             None
         }
         (None, _) => missing(folder, "*.cedarschema", &mut problems),
     };
-    let sources = files
-        .iter()
-        .filter(|(file, _)| has_extension(file, "cedar"));
-    let parsed: Vec<PolicyFile<'_>> = sources
-        .filter_map(|(file, text)| kept(PolicyFile::parse(file, text), &mut problems))
-        .collect();
+    let sources = files.iter().filter(|(file, _)| has_extension(file, "cedar"));
+    let parsed: Vec<PolicyFile<'_>> =
+        sources.filter_map(|(file, text)| kept(PolicyFile::parse(file, text), &mut problems)).collect();
     if let (Some(purposes), Some((schema, _))) = (&purposes, &schema) {
         let named = Named::new(&vocabulary, purposes, tables);
         let validator = Validator::new(schema.clone());
@@ -71,10 +54,8 @@ pub(super) fn load(
     match (purposes, schema, policies) {
         (Some(purposes), Some((schema, attributes)), Some(policies)) if problems.is_empty() => {
             let named = named_columns(&policies, &vocabulary);
-            let resources: HashMap<String, Resource> = tables
-                .iter()
-                .map(|table| (table.name.clone(), Resource::new(table.clone(), &named)))
-                .collect();
+            let resources: HashMap<String, Resource> =
+                tables.iter().map(|table| (table.name.clone(), Resource::new(table.clone(), &named))).collect();
             Ok(Policies {
                 policies,
                 schema,
@@ -97,15 +78,11 @@ pub(super) fn load(
 
 /// The text of the folder's files that belong to policies.
 fn files(folder: &Path) -> Result<BTreeMap<PathBuf, String>, Vec<PolicyProblem>> {
-    let unreadable =
-        |path: &Path, error: std::io::Error| vec![PolicyProblem::new(path, 1, error.to_string())];
+    let unreadable = |path: &Path, error: std::io::Error| vec![PolicyProblem::new(path, 1, error.to_string())];
     let mut files = BTreeMap::new();
     for entry in fs::read_dir(folder).map_err(|error| unreadable(folder, error))? {
         let path = entry.map_err(|error| unreadable(folder, error))?.path();
-        if ["cedar", "cedarschema", "yaml"]
-            .iter()
-            .any(|extension| has_extension(&path, extension))
-        {
+        if ["cedar", "cedarschema", "yaml"].iter().any(|extension| has_extension(&path, extension)) {
             let text = fs::read_to_string(&path).map_err(|error| unreadable(&path, error))?;
             files.insert(path, text);
         }
@@ -134,23 +111,13 @@ fn parse_schema(
 ) -> Result<(Schema, BTreeMap<String, AttributeType>), Vec<PolicyProblem>> {
     let (fragment, warnings) = SchemaFragment::from_cedarschema_str(text)
         .map_err(|error| vec![PolicyProblem::from_cedar(file, text, &error, 0)])?;
-    let mut problems: Vec<_> = warnings
-        .map(|warning| PolicyProblem::from_cedar(file, text, &warning, 0))
-        .collect();
+    let mut problems: Vec<_> = warnings.map(|warning| PolicyProblem::from_cedar(file, text, &warning, 0)).collect();
     let form = fragment.clone().to_json_value();
     let schema = Schema::from_schema_fragments([fragment])
         .map_err(|error| vec![PolicyProblem::from_cedar(file, text, &error, 0)])?;
-    problems.extend(
-        vocabulary
-            .missing_from(&schema)
-            .into_iter()
-            .map(|what| PolicyProblem::new(file, 1, what)),
-    );
+    problems.extend(vocabulary.missing_from(&schema).into_iter().map(|what| PolicyProblem::new(file, 1, what)));
 
-    let line = 1 + text
-        .lines()
-        .position(|line| line.trim_start().starts_with("entity User"))
-        .unwrap_or(0);
+    let line = 1 + text.lines().position(|line| line.trim_start().starts_with("entity User")).unwrap_or(0);
     let attributes = match form {
         Ok(form) => user_attributes(&form),
         Err(error) => Err(vec![error.to_string()]),
@@ -158,30 +125,19 @@ fn parse_schema(
     let attributes = match attributes {
         Ok(attributes) => attributes,
         Err(found) => {
-            problems.extend(
-                found
-                    .into_iter()
-                    .map(|what| PolicyProblem::new(file, line, what)),
-            );
+            problems.extend(found.into_iter().map(|what| PolicyProblem::new(file, line, what)));
             return Err(problems);
         }
     };
     for table in tables {
         for (scope, needed) in &table.scope_attributes {
             for name in needed.iter().filter(|name| !attributes.contains_key(*name)) {
-                let message = format!(
-                    "User has no attribute `{name}`, which scope `{scope}` of {} needs",
-                    table.name
-                );
+                let message = format!("User has no attribute `{name}`, which scope `{scope}` of {} needs", table.name);
                 problems.push(PolicyProblem::new(file, line, message));
             }
         }
     }
-    if problems.is_empty() {
-        Ok((schema, attributes))
-    } else {
-        Err(problems)
-    }
+    if problems.is_empty() { Ok((schema, attributes)) } else { Err(problems) }
 }
 
 /// A file of policies.
@@ -196,18 +152,11 @@ struct PolicyFile<'a> {
 impl<'a> PolicyFile<'a> {
     fn parse(file: &'a Path, text: &'a str) -> Result<Self, Vec<PolicyProblem>> {
         let set = PolicySet::from_str(text).map_err(|errors| {
-            errors
-                .iter()
-                .map(|error| PolicyProblem::from_cedar(file, text, error, 0))
-                .collect::<Vec<_>>()
+            errors.iter().map(|error| PolicyProblem::from_cedar(file, text, error, 0)).collect::<Vec<_>>()
         })?;
         if let Some(template) = set.templates().next() {
             let offset = text.find(&template.to_cedar()).unwrap_or(0);
-            return Err(vec![PolicyProblem::new(
-                file,
-                line_at(text, offset),
-                "templates are not supported",
-            )]);
+            return Err(vec![PolicyProblem::new(file, line_at(text, offset), "templates are not supported")]);
         }
         let mut policies: Vec<Policy> = set.policies().cloned().collect();
         policies.sort_by_key(|policy| place(policy.id()));
@@ -216,31 +165,18 @@ impl<'a> PolicyFile<'a> {
             .into_iter()
             .map(|policy| {
                 let own = policy.to_cedar().unwrap_or_default();
-                let offset = text
-                    .get(end..)
-                    .and_then(|rest| rest.find(&own))
-                    .map_or(0, |within| end + within);
+                let offset = text.get(end..).and_then(|rest| rest.find(&own)).map_or(0, |within| end + within);
                 end = offset + own.len();
                 (offset, policy)
             })
             .collect();
-        Ok(Self {
-            file,
-            text,
-            set,
-            policies,
-        })
+        Ok(Self { file, text, set, policies })
     }
 
     fn problems(&self, validator: &Validator, named: &Named<'_>) -> Vec<PolicyProblem> {
         let validation = validator.validate(&self.set, ValidationMode::Strict);
-        let wrong: BTreeSet<&PolicyId> = validation
-            .validation_errors()
-            .map(|error| error.policy_id())
-            .collect();
-        let errors = validation
-            .validation_errors()
-            .map(|error| self.problem(error, error.policy_id()));
+        let wrong: BTreeSet<&PolicyId> = validation.validation_errors().map(|error| error.policy_id()).collect();
+        let errors = validation.validation_errors().map(|error| self.problem(error, error.policy_id()));
         // A policy that can never apply is a mistake, most of all a `forbid`.
         let warnings = validation
             .validation_warnings()
@@ -249,16 +185,8 @@ impl<'a> PolicyFile<'a> {
         let mut problems: Vec<PolicyProblem> = errors.chain(warnings).collect();
         for (offset, policy) in &self.policies {
             for name in named.dangling(policy) {
-                let within = self
-                    .text
-                    .get(*offset..)
-                    .and_then(|rest| rest.find(&name.text))
-                    .unwrap_or(0);
-                problems.push(PolicyProblem::new(
-                    self.file,
-                    line_at(self.text, offset + within),
-                    name.message,
-                ));
+                let within = self.text.get(*offset..).and_then(|rest| rest.find(&name.text)).unwrap_or(0);
+                problems.push(PolicyProblem::new(self.file, line_at(self.text, offset + within), name.message));
             }
         }
         problems
@@ -270,9 +198,7 @@ impl<'a> PolicyFile<'a> {
         let offset = policy.map_or(0, |(offset, _)| *offset);
         let mut problem = PolicyProblem::from_cedar(self.file, self.text, words, offset);
         if let Some(id) = policy.and_then(|(_, policy)| policy.annotation("id")) {
-            problem.message = problem
-                .message
-                .replace(&format!("`{of}`"), &format!("`{id}`"));
+            problem.message = problem.message.replace(&format!("`{of}`"), &format!("`{id}`"));
         }
         problem
     }
@@ -281,9 +207,7 @@ impl<'a> PolicyFile<'a> {
 /// The place of a policy in its file: Cedar numbers them `policy0`, `policy1`, …
 fn place(id: &PolicyId) -> usize {
     let id: &str = id.as_ref();
-    id.trim_start_matches("policy")
-        .parse()
-        .unwrap_or(usize::MAX)
+    id.trim_start_matches("policy").parse().unwrap_or(usize::MAX)
 }
 
 /// All policies under the names they give themselves.
@@ -292,9 +216,7 @@ fn with_ids(files: &[PolicyFile<'_>]) -> Result<Vec<Policy>, Vec<PolicyProblem>>
     let mut policies: BTreeMap<String, Policy> = BTreeMap::new();
     for file in files {
         for (offset, policy) in &file.policies {
-            let problem = |message: String| {
-                PolicyProblem::new(file.file, line_at(file.text, *offset), message)
-            };
+            let problem = |message: String| PolicyProblem::new(file.file, line_at(file.text, *offset), message);
             match policy.annotation("id").filter(|id| !id.is_empty()) {
                 None => problems.push(problem("the policy has no @id".into())),
                 Some(id) => {
@@ -306,11 +228,7 @@ fn with_ids(files: &[PolicyFile<'_>]) -> Result<Vec<Policy>, Vec<PolicyProblem>>
             }
         }
     }
-    if problems.is_empty() {
-        Ok(policies.into_values().collect())
-    } else {
-        Err(problems)
-    }
+    if problems.is_empty() { Ok(policies.into_values().collect()) } else { Err(problems) }
 }
 
 fn digest(folder: &Path, files: &BTreeMap<PathBuf, String>, tables: &[ResourceTable]) -> String {
@@ -320,10 +238,7 @@ fn digest(folder: &Path, files: &BTreeMap<PathBuf, String>, tables: &[ResourceTa
         form.text(&file.strip_prefix(folder).unwrap_or(file).to_string_lossy());
         form.text(text);
     }
-    let tables: BTreeMap<&str, &ResourceTable> = tables
-        .iter()
-        .map(|table| (table.name.as_str(), table))
-        .collect();
+    let tables: BTreeMap<&str, &ResourceTable> = tables.iter().map(|table| (table.name.as_str(), table)).collect();
     form.count(tables.len());
     for (name, table) in tables {
         form.text(name);

@@ -68,13 +68,7 @@ impl Policies {
             })
             .map(|(name, value)| (name.clone(), value.clone()))
             .collect();
-        Ok(Principal::new(
-            claims.sub.clone(),
-            claims.issuer.clone(),
-            purpose,
-            roles,
-            attributes,
-        ))
+        Ok(Principal::new(claims.sub.clone(), claims.issuer.clone(), purpose, roles, attributes))
     }
 
     /// What the principal may see of a table (`schema.table`). A table that there is not, and one that the

@@ -18,24 +18,12 @@ pub struct PolicyProblem {
 
 impl PolicyProblem {
     pub(crate) fn new(file: &Path, line: usize, message: impl Into<String>) -> Self {
-        Self {
-            file: file.to_owned(),
-            line,
-            message: message.into(),
-        }
+        Self { file: file.to_owned(), line, message: message.into() }
     }
 
     /// Cedar's own words, at the place it points to; `otherwise` is the offset where it points nowhere.
-    pub(super) fn from_cedar<D: Diagnostic>(
-        file: &Path,
-        text: &str,
-        problem: &D,
-        otherwise: usize,
-    ) -> Self {
-        let offset = problem
-            .labels()
-            .and_then(|mut labels| labels.next())
-            .map_or(otherwise, |label| label.offset());
+    pub(super) fn from_cedar<D: Diagnostic>(file: &Path, text: &str, problem: &D, otherwise: usize) -> Self {
+        let offset = problem.labels().and_then(|mut labels| labels.next()).map_or(otherwise, |label| label.offset());
         let mut message = problem.to_string();
         if let Some(help) = problem.help() {
             message.push_str("; ");
@@ -53,9 +41,5 @@ impl fmt::Display for PolicyProblem {
 
 /// The line, from 1, of a byte offset.
 pub(super) fn line_at(text: &str, offset: usize) -> usize {
-    1 + text
-        .bytes()
-        .take(offset)
-        .filter(|byte| *byte == b'\n')
-        .count()
+    1 + text.bytes().take(offset).filter(|byte| *byte == b'\n').count()
 }

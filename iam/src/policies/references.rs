@@ -29,32 +29,16 @@ pub(super) struct Named<'a> {
 }
 
 impl<'a> Named<'a> {
-    pub(super) fn new(
-        vocabulary: &'a Vocabulary,
-        purposes: &'a Purposes,
-        tables: &'a [ResourceTable],
-    ) -> Self {
-        let columns = || {
-            tables
-                .iter()
-                .flat_map(|table| table.columns.iter().map(move |column| (table, column)))
-        };
+    pub(super) fn new(vocabulary: &'a Vocabulary, purposes: &'a Purposes, tables: &'a [ResourceTable]) -> Self {
+        let columns = || tables.iter().flat_map(|table| table.columns.iter().map(move |column| (table, column)));
         Self {
             vocabulary,
             purposes,
             tables,
-            groups: tables
-                .iter()
-                .flat_map(|table| table.parents.iter().map(String::as_str))
-                .collect(),
+            groups: tables.iter().flat_map(|table| table.parents.iter().map(String::as_str)).collect(),
             schemas: tables.iter().map(ResourceTable::schema).collect(),
-            columns: columns()
-                .map(|(table, (column, _))| table.column_id(column))
-                .collect(),
-            tags: columns()
-                .flat_map(|(_, (_, tags))| tags.iter().map(String::as_str))
-                .chain([UNCLASSIFIED])
-                .collect(),
+            columns: columns().map(|(table, (column, _))| table.column_id(column)).collect(),
+            tags: columns().flat_map(|(_, (_, tags))| tags.iter().map(String::as_str)).chain([UNCLASSIFIED]).collect(),
         }
     }
 
@@ -68,10 +52,7 @@ impl<'a> Named<'a> {
                 && let Some(what) = self.missing(literal)
             {
                 let id = literal.id().unescaped();
-                dangling.push(Dangling {
-                    text: format!("\"{id}\""),
-                    message: format!("there is no {what} `{id}`"),
-                });
+                dangling.push(Dangling { text: format!("\"{id}\""), message: format!("there is no {what} `{id}`") });
             }
         }
         let Ok(form) = policy.to_json() else {
@@ -79,25 +60,16 @@ impl<'a> Named<'a> {
         };
         let mut purposes = BTreeSet::new();
         compared(&form, "purpose", &mut purposes);
-        for purpose in purposes
-            .iter()
-            .filter(|purpose| !self.purposes.has_purpose(purpose))
-        {
-            dangling.push(Dangling {
-                text: format!("\"{purpose}\""),
-                message: format!("there is no purpose `{purpose}`"),
-            });
+        for purpose in purposes.iter().filter(|purpose| !self.purposes.has_purpose(purpose)) {
+            dangling
+                .push(Dangling { text: format!("\"{purpose}\""), message: format!("there is no purpose `{purpose}`") });
         }
         let mut scopes = BTreeSet::new();
         compared(&form, "rows", &mut scopes);
         let tables = self.tables_of(&literals);
         for scope in scopes.iter().filter(|scope| scope.as_str() != ALL_ROWS) {
             if !tables.iter().any(|table| table.has_scope(scope)) {
-                let names: Vec<_> = tables
-                    .iter()
-                    .take(3)
-                    .map(|table| table.name.as_str())
-                    .collect();
+                let names: Vec<_> = tables.iter().take(3).map(|table| table.name.as_str()).collect();
                 dangling.push(Dangling {
                     text: format!("\"{scope}\""),
                     message: format!("there is no row scope `{scope}` in {}", names.join(", ")),
@@ -116,10 +88,7 @@ impl<'a> Named<'a> {
         } else if *of == self.vocabulary.schema {
             ("schema", self.schemas.contains(id))
         } else if *of == self.vocabulary.table {
-            (
-                "table",
-                self.groups.contains(id) || self.tables.iter().any(|table| table.name == id),
-            )
+            ("table", self.groups.contains(id) || self.tables.iter().any(|table| table.name == id))
         } else if *of == self.vocabulary.column {
             ("column", self.columns.contains(id))
         } else if *of == self.vocabulary.tag {
@@ -139,11 +108,8 @@ impl<'a> Named<'a> {
                 .map(|literal| literal.id().unescaped())
                 .collect()
         };
-        let (tables, schemas, columns) = (
-            ids(&self.vocabulary.table),
-            ids(&self.vocabulary.schema),
-            ids(&self.vocabulary.column),
-        );
+        let (tables, schemas, columns) =
+            (ids(&self.vocabulary.table), ids(&self.vocabulary.schema), ids(&self.vocabulary.column));
         let narrowed = !(tables.is_empty() && schemas.is_empty() && columns.is_empty());
         self.tables
             .iter()
@@ -151,14 +117,8 @@ impl<'a> Named<'a> {
                 !narrowed
                     || tables.contains(table.name.as_str())
                     || schemas.contains(table.schema())
-                    || table
-                        .parents
-                        .iter()
-                        .any(|parent| tables.contains(parent.as_str()))
-                    || table
-                        .columns
-                        .iter()
-                        .any(|(column, _)| columns.contains(table.column_id(column).as_str()))
+                    || table.parents.iter().any(|parent| tables.contains(parent.as_str()))
+                    || table.columns.iter().any(|(column, _)| columns.contains(table.column_id(column).as_str()))
             })
             .collect()
     }
@@ -180,9 +140,7 @@ pub(super) fn named_columns<'a>(
 /// The strings that a policy, in Cedar's JSON form, compares `context.<attribute>` with.
 fn compared(form: &Value, attribute: &str, found: &mut BTreeSet<String>) {
     match form {
-        Value::Array(items) => items
-            .iter()
-            .for_each(|item| compared(item, attribute, found)),
+        Value::Array(items) => items.iter().for_each(|item| compared(item, attribute, found)),
         Value::Object(members) => {
             if let (Some(left), Some(right)) = (members.get("left"), members.get("right")) {
                 if is_context(left, attribute) {
@@ -191,20 +149,15 @@ fn compared(form: &Value, attribute: &str, found: &mut BTreeSet<String>) {
                     strings(left, found);
                 }
             }
-            members
-                .values()
-                .for_each(|member| compared(member, attribute, found));
+            members.values().for_each(|member| compared(member, attribute, found));
         }
         _ => {}
     }
 }
 
 fn is_context(form: &Value, attribute: &str) -> bool {
-    form.pointer("/./left/Var")
-        .is_some_and(|variable| variable == "context")
-        && form
-            .pointer("/./attr")
-            .is_some_and(|name| name == attribute)
+    form.pointer("/./left/Var").is_some_and(|variable| variable == "context")
+        && form.pointer("/./attr").is_some_and(|name| name == attribute)
 }
 
 fn strings(form: &Value, found: &mut BTreeSet<String>) {
@@ -212,9 +165,7 @@ fn strings(form: &Value, found: &mut BTreeSet<String>) {
         (Some(Value::String(text)), _) => {
             found.insert(text.clone());
         }
-        (Some(Value::Array(items)), _) => {
-            found.extend(items.iter().filter_map(Value::as_str).map(str::to_owned))
-        }
+        (Some(Value::Array(items)), _) => found.extend(items.iter().filter_map(Value::as_str).map(str::to_owned)),
         (_, Some(Value::Array(items))) => items.iter().for_each(|item| strings(item, found)),
         _ => {}
     }

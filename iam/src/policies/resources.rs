@@ -48,18 +48,10 @@ impl Resource {
             }
             tags.sort();
             tags.dedup();
-            let alone = named
-                .contains(&table.column_id(column))
-                .then(|| column.clone());
-            groups
-                .entry((tags, alone))
-                .or_default()
-                .push(column.clone());
+            let alone = named.contains(&table.column_id(column)).then(|| column.clone());
+            groups.entry((tags, alone)).or_default().push(column.clone());
         }
-        let groups = groups
-            .into_iter()
-            .map(|((tags, _), columns)| ColumnGroup { tags, columns })
-            .collect();
+        let groups = groups.into_iter().map(|((tags, _), columns)| ColumnGroup { tags, columns }).collect();
         Self { table, groups }
     }
 }

@@ -53,17 +53,10 @@ impl Vocabulary {
 
     /// What of all this a schema does not declare.
     pub(super) fn missing_from(&self, schema: &Schema) -> Vec<String> {
-        let types = [
-            &self.user,
-            &self.role,
-            &self.schema,
-            &self.table,
-            &self.column,
-            &self.tag,
-        ]
-        .into_iter()
-        .filter(|wanted| !schema.entity_types().any(|known| known == *wanted))
-        .map(|wanted| format!("entity type `{wanted}` is not declared"));
+        let types = [&self.user, &self.role, &self.schema, &self.table, &self.column, &self.tag]
+            .into_iter()
+            .filter(|wanted| !schema.entity_types().any(|known| known == *wanted))
+            .map(|wanted| format!("entity type `{wanted}` is not declared"));
         let actions = std::iter::once(&self.read)
             .chain(self.see.iter().map(|(_, action)| action))
             .filter(|wanted| !schema.actions().any(|known| known == *wanted))
@@ -77,42 +70,25 @@ pub(super) fn uid(of: &EntityTypeName, id: &str) -> EntityUid {
 }
 
 /// The attributes of `User` in a schema's JSON form, or what is wrong with them.
-pub(super) fn user_attributes(
-    schema: &Value,
-) -> Result<BTreeMap<String, AttributeType>, Vec<String>> {
-    let Some(attributes) = schema
-        .pointer("//entityTypes/User/shape/attributes")
-        .and_then(Value::as_object)
-    else {
+pub(super) fn user_attributes(schema: &Value) -> Result<BTreeMap<String, AttributeType>, Vec<String>> {
+    let Some(attributes) = schema.pointer("//entityTypes/User/shape/attributes").and_then(Value::as_object) else {
         return Ok(BTreeMap::new());
     };
     let mut types = BTreeMap::new();
     let mut problems = Vec::new();
     for (name, declared) in attributes {
         if declared.get("required").and_then(Value::as_bool) != Some(false) {
-            problems.push(format!(
-                "attribute `{name}` of User must be optional: a token may lack it"
-            ));
+            problems.push(format!("attribute `{name}` of User must be optional: a token may lack it"));
         }
-        let is_string = |of: &Value| {
-            of.get("name")
-                .or_else(|| of.get("type"))
-                .is_some_and(|name| name == "String")
-        };
+        let is_string = |of: &Value| of.get("name").or_else(|| of.get("type")).is_some_and(|name| name == "String");
         match declared.get("element") {
             None if is_string(declared) => types.insert(name.clone(), AttributeType::Text),
             Some(element) if is_string(element) => types.insert(name.clone(), AttributeType::List),
             _ => {
-                problems.push(format!(
-                    "attribute `{name}` of User must be a String or a Set<String>"
-                ));
+                problems.push(format!("attribute `{name}` of User must be a String or a Set<String>"));
                 continue;
             }
         };
     }
-    if problems.is_empty() {
-        Ok(types)
-    } else {
-        Err(problems)
-    }
+    if problems.is_empty() { Ok(types) } else { Err(problems) }
 }

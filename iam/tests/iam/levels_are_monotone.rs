@@ -27,52 +27,24 @@ fn drawn(forbid: impl Strategy<Value = bool>) -> impl Strategy<Value = Drawn> {
         prop::option::of(prop::sample::select(vec!["all", "own", "sites", "overdue"])),
         prop::option::weighted(0.2, prop::sample::select(vec!["loan", "remark"])),
     )
-        .prop_map(|(forbid, actions, tags, scope, column)| Drawn {
-            forbid,
-            actions,
-            tags,
-            scope,
-            column,
-        })
+        .prop_map(|(forbid, actions, tags, scope, column)| Drawn { forbid, actions, tags, scope, column })
 }
 
 fn written(policies: &[Drawn]) -> String {
     let mut text = String::new();
     for (n, policy) in policies.iter().enumerate() {
         let effect = if policy.forbid { "forbid" } else { "permit" };
-        let actions: Vec<_> = policy
-            .actions
-            .iter()
-            .map(|action| format!("Action::\"{action}\""))
-            .collect();
-        writeln!(
-            text,
-            "@id(\"{n}\") {effect} (principal, action in [{}], resource)",
-            actions.join(", ")
-        )
-        .unwrap();
+        let actions: Vec<_> = policy.actions.iter().map(|action| format!("Action::\"{action}\"")).collect();
+        writeln!(text, "@id(\"{n}\") {effect} (principal, action in [{}], resource)", actions.join(", ")).unwrap();
         if let Some(scope) = policy.scope {
             writeln!(text, "when {{ context.rows == \"{scope}\" }}").unwrap();
         }
         if !policy.tags.is_empty() {
-            let tags: Vec<_> = policy
-                .tags
-                .iter()
-                .map(|tag| format!("Tag::\"{tag}\""))
-                .collect();
-            writeln!(
-                text,
-                "when {{ action == Action::\"read\" || resource in [{}] }}",
-                tags.join(", ")
-            )
-            .unwrap();
+            let tags: Vec<_> = policy.tags.iter().map(|tag| format!("Tag::\"{tag}\"")).collect();
+            writeln!(text, "when {{ action == Action::\"read\" || resource in [{}] }}", tags.join(", ")).unwrap();
         }
         if let Some(column) = policy.column {
-            writeln!(
-                text,
-                "unless {{ resource == Column::\"curated.loans.{column}\" }}"
-            )
-            .unwrap();
+            writeln!(text, "unless {{ resource == Column::\"curated.loans.{column}\" }}").unwrap();
         }
         text.push_str(";\n");
     }
@@ -84,9 +56,7 @@ fn levels(decision: &TableDecision) -> Vec<Option<Level>> {
     let columns = ["loan", "member", "day", "remark", "complaint", "new"];
     ["all", "own", "sites", "overdue"]
         .into_iter()
-        .flat_map(|scope| {
-            columns.map(|column| decision.scope(scope).map(|scope| scope.levels[column]))
-        })
+        .flat_map(|scope| columns.map(|column| decision.scope(scope).map(|scope| scope.levels[column])))
         .collect()
 }
 

@@ -11,8 +11,7 @@ use axum::{Json, Router};
 use data_encoding::BASE64URL_NOPAD;
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use lakeward_iam::{
-    Attribute, AuthError, Authenticator, AuthenticatorConfig, Claims, DevelopmentIssuer, IamError,
-    IssuerConfig,
+    Attribute, AuthError, Authenticator, AuthenticatorConfig, Claims, DevelopmentIssuer, IamError, IssuerConfig,
 };
 use parking_lot::Mutex;
 use serde_json::{Map, Value, json};
@@ -41,8 +40,7 @@ impl Issuer {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let folder = TempDir::new().unwrap();
-        let key =
-            DevelopmentIssuer::open(&folder.path().join("first.pem"), &url, AUDIENCE).unwrap();
+        let key = DevelopmentIssuer::open(&folder.path().join("first.pem"), &url, AUDIENCE).unwrap();
         let served = Arc::new(Served {
             discovery: Mutex::new(key.discovery(&format!("{url}/keys"))),
             jwks: Mutex::new(key.jwks()),
@@ -64,27 +62,17 @@ impl Issuer {
             .route("/keys", get(keys))
             .with_state(Arc::clone(&served));
         tokio::spawn(async move { axum::serve(listener, router).await });
-        Self {
-            url,
-            served,
-            folder,
-            key,
-        }
+        Self { url, served, folder, key }
     }
 
     /// Makes another key, with which tokens are signed from now on.
     fn rotate(&mut self) {
-        self.key =
-            DevelopmentIssuer::open(&self.folder.path().join("second.pem"), &self.url, AUDIENCE)
-                .unwrap();
+        self.key = DevelopmentIssuer::open(&self.folder.path().join("second.pem"), &self.url, AUDIENCE).unwrap();
         *self.served.jwks.lock() = self.key.jwks();
     }
 
     fn config(&self) -> AuthenticatorConfig {
-        AuthenticatorConfig {
-            issuers: vec![IssuerConfig::new(&self.url, AUDIENCE)],
-            ..AuthenticatorConfig::default()
-        }
+        AuthenticatorConfig { issuers: vec![IssuerConfig::new(&self.url, AUDIENCE)], ..AuthenticatorConfig::default() }
     }
 
     fn authenticator(&self) -> Authenticator {
@@ -129,19 +117,9 @@ async fn rejected(authenticator: &Authenticator, token: &str, why: &str) {
 async fn a_good_token_gives_its_claims_and_the_keys_are_fetched_once() {
     let issuer = Issuer::start().await;
     let authenticator = issuer.authenticator();
-    for changes in [
-        json!({}),
-        json!({"aud": ["other", AUDIENCE]}),
-        json!({"exp": in_seconds(-10)}),
-    ] {
-        let claims = authenticator
-            .authenticate(Some(&issuer.token(changes)))
-            .await
-            .unwrap();
-        assert_eq!(
-            (claims.sub.as_str(), claims.issuer.as_deref()),
-            ("dora", Some(issuer.url.as_str()))
-        );
+    for changes in [json!({}), json!({"aud": ["other", AUDIENCE]}), json!({"exp": in_seconds(-10)})] {
+        let claims = authenticator.authenticate(Some(&issuer.token(changes))).await.unwrap();
+        assert_eq!((claims.sub.as_str(), claims.issuer.as_deref()), ("dora", Some(issuer.url.as_str())));
         assert_eq!(claims.roles, ["doctor"]);
         assert_eq!(claims.attributes["site"], Attribute::Text("north".into()));
     }
@@ -172,12 +150,7 @@ async fn claims_that_are_wrong_or_missing_are_rejected() {
         json!({"sub": 7}),
         json!({"sub": "anonymous"}),
     ] {
-        rejected(
-            &authenticator,
-            &issuer.token(changes.clone()),
-            &changes.to_string(),
-        )
-        .await;
+        rejected(&authenticator, &issuer.token(changes.clone()), &changes.to_string()).await;
     }
 }
 
@@ -191,47 +164,20 @@ async fn other_algorithms_are_rejected() {
     let key = issuer.key.jwks()["keys"][0].clone();
     let id = key["kid"].as_str().unwrap();
 
-    for algorithm in [
-        "none", "None", "NONE", "nOnE", "HS256", "ES384", "RS256", "",
-    ] {
-        let header = BASE64URL_NOPAD.encode(
-            json!({"alg": algorithm, "typ": "JWT", "kid": id})
-                .to_string()
-                .as_bytes(),
-        );
-        rejected(
-            &authenticator,
-            &format!("{header}.{}.", parts[1]),
-            algorithm,
-        )
-        .await;
-        rejected(
-            &authenticator,
-            &format!("{header}.{}.{}", parts[1], parts[2]),
-            algorithm,
-        )
-        .await;
+    for algorithm in ["none", "None", "NONE", "nOnE", "HS256", "ES384", "RS256", ""] {
+        let header = BASE64URL_NOPAD.encode(json!({"alg": algorithm, "typ": "JWT", "kid": id}).to_string().as_bytes());
+        rejected(&authenticator, &format!("{header}.{}.", parts[1]), algorithm).await;
+        rejected(&authenticator, &format!("{header}.{}.{}", parts[1], parts[2]), algorithm).await;
     }
 
-    let x = BASE64URL_NOPAD
-        .decode(key["x"].as_str().unwrap().as_bytes())
-        .unwrap();
-    let y = BASE64URL_NOPAD
-        .decode(key["y"].as_str().unwrap().as_bytes())
-        .unwrap();
+    let x = BASE64URL_NOPAD.decode(key["x"].as_str().unwrap().as_bytes()).unwrap();
+    let y = BASE64URL_NOPAD.decode(key["y"].as_str().unwrap().as_bytes()).unwrap();
     let point = [&[4], x.as_slice(), y.as_slice()].concat();
-    for secret in [
-        point,
-        x,
-        key.to_string().into_bytes(),
-        key["x"].as_str().unwrap().as_bytes().to_vec(),
-        vec![],
-    ] {
+    for secret in [point, x, key.to_string().into_bytes(), key["x"].as_str().unwrap().as_bytes().to_vec(), vec![]] {
         for algorithm in [Algorithm::HS256, Algorithm::HS384, Algorithm::HS512] {
             let mut header = Header::new(algorithm);
             header.kid = Some(id.to_owned());
-            let token = jsonwebtoken::encode(&header, &payload, &EncodingKey::from_secret(&secret))
-                .unwrap();
+            let token = jsonwebtoken::encode(&header, &payload, &EncodingKey::from_secret(&secret)).unwrap();
             rejected(&authenticator, &token, "signed with the public key").await;
         }
     }
@@ -246,74 +192,33 @@ async fn tampered_and_malformed_tokens_are_rejected() {
     let promoted = issuer.payload(json!({"roles": ["head_physician"]}));
     let promoted = BASE64URL_NOPAD.encode(Value::Object(promoted).to_string().as_bytes());
 
-    rejected(
-        &authenticator,
-        &format!("{}.{promoted}.{}", parts[0], parts[2]),
-        "another payload",
-    )
-    .await;
-    rejected(
-        &authenticator,
-        &format!("{}.{}.", parts[0], parts[1]),
-        "no signature",
-    )
-    .await;
-    rejected(
-        &authenticator,
-        &format!("{}.{}", parts[0], parts[1]),
-        "two parts",
-    )
-    .await;
-    rejected(
-        &authenticator,
-        &format!("{good}.{}", parts[2]),
-        "four parts",
-    )
-    .await;
+    rejected(&authenticator, &format!("{}.{promoted}.{}", parts[0], parts[2]), "another payload").await;
+    rejected(&authenticator, &format!("{}.{}.", parts[0], parts[1]), "no signature").await;
+    rejected(&authenticator, &format!("{}.{}", parts[0], parts[1]), "two parts").await;
+    rejected(&authenticator, &format!("{good}.{}", parts[2]), "four parts").await;
     rejected(&authenticator, &format!("{good}="), "padding").await;
     for token in ["", ".", "..", "...", "Bearer", "a.b.c", "\u{0}", "🙂.🙂.🙂"] {
         rejected(&authenticator, token, token).await;
     }
-    rejected(
-        &authenticator,
-        &issuer.token(json!({"much": "x".repeat(20_000)})),
-        "too long",
-    )
-    .await;
+    rejected(&authenticator, &issuer.token(json!({"much": "x".repeat(20_000)})), "too long").await;
 
-    let mut critical: Value =
-        serde_json::from_slice(&BASE64URL_NOPAD.decode(parts[0].as_bytes()).unwrap()).unwrap();
+    let mut critical: Value = serde_json::from_slice(&BASE64URL_NOPAD.decode(parts[0].as_bytes()).unwrap()).unwrap();
     critical["crit"] = json!(["exp"]);
     let critical = BASE64URL_NOPAD.encode(critical.to_string().as_bytes());
-    rejected(
-        &authenticator,
-        &format!("{critical}.{}.{}", parts[1], parts[2]),
-        "critical extension",
-    )
-    .await;
+    rejected(&authenticator, &format!("{critical}.{}.{}", parts[1], parts[2]), "critical extension").await;
 }
 
 #[tokio::test]
 async fn a_key_inside_the_token_is_not_used() {
     let issuer = Issuer::start().await;
-    let other = DevelopmentIssuer::open(
-        &issuer.folder.path().join("other.pem"),
-        &issuer.url,
-        AUDIENCE,
-    )
-    .unwrap();
+    let other = DevelopmentIssuer::open(&issuer.folder.path().join("other.pem"), &issuer.url, AUDIENCE).unwrap();
     let stranger = other.mint(&Claims::new("dora"), HOUR).unwrap();
     let authenticator = issuer.authenticator();
     rejected(&authenticator, &stranger, "a stranger's key").await;
 
     let pem = std::fs::read(issuer.folder.path().join("other.pem")).unwrap();
     let key = EncodingKey::from_ec_pem(&pem).unwrap();
-    for id in [
-        None,
-        issuer.key.jwks()["keys"][0]["kid"]
-            .as_str()
-            .map(str::to_owned),
-    ] {
+    for id in [None, issuer.key.jwks()["keys"][0]["kid"].as_str().map(str::to_owned)] {
         let mut header = Header::new(Algorithm::ES256);
         header.kid = id;
         header.jwk = serde_json::from_value(other.jwks()["keys"][0].clone()).unwrap();
@@ -331,10 +236,7 @@ async fn a_new_key_is_fetched_when_it_is_first_met() {
     let old = issuer.token(json!({}));
     authenticator.authenticate(Some(&old)).await.unwrap();
     issuer.rotate();
-    authenticator
-        .authenticate(Some(&issuer.token(json!({}))))
-        .await
-        .unwrap();
+    authenticator.authenticate(Some(&issuer.token(json!({})))).await.unwrap();
     assert_eq!(issuer.fetches(), 2);
     rejected(&authenticator, &old, "signed with the key that went").await;
 }
@@ -347,12 +249,7 @@ async fn unknown_keys_do_not_make_more_fetches_than_the_interval_allows() {
     authenticator.authenticate(Some(&good)).await.unwrap();
     issuer.rotate();
     for _ in 0..20 {
-        rejected(
-            &authenticator,
-            &issuer.token(json!({})),
-            "the interval is not over",
-        )
-        .await;
+        rejected(&authenticator, &issuer.token(json!({})), "the interval is not over").await;
     }
     authenticator.authenticate(Some(&good)).await.unwrap();
     assert_eq!(issuer.fetches(), 1);
@@ -410,11 +307,7 @@ async fn discovery_that_speaks_for_another_issuer_or_points_to_plain_http_is_not
         (issuer.url.as_str(), "file:///etc/keys"),
     ] {
         *issuer.served.discovery.lock() = json!({"issuer": name, "jwks_uri": jwks_uri});
-        let error = issuer
-            .authenticator()
-            .authenticate(Some(&good))
-            .await
-            .unwrap_err();
+        let error = issuer.authenticator().authenticate(Some(&good)).await.unwrap_err();
         assert!(matches!(error, AuthError::Unavailable), "{error:?}");
     }
     assert_eq!(issuer.fetches(), 0);
@@ -426,18 +319,10 @@ async fn only_configured_algorithms_are_accepted_and_symmetric_ones_cannot_be_co
     let mut config = issuer.config();
     config.issuers[0].algorithms = vec!["RS256".into()];
     let authenticator = Authenticator::new(config.clone(), vec![]).unwrap();
-    rejected(
-        &authenticator,
-        &issuer.token(json!({})),
-        "ES256 is not among them",
-    )
-    .await;
+    rejected(&authenticator, &issuer.token(json!({})), "ES256 is not among them").await;
     for algorithms in [vec!["HS256"], vec!["none"], vec!["ES256", "HS512"], vec![]] {
         config.issuers[0].algorithms = algorithms.into_iter().map(str::to_owned).collect();
-        assert!(matches!(
-            Authenticator::new(config.clone(), vec![]),
-            Err(IamError::Configuration { .. })
-        ));
+        assert!(matches!(Authenticator::new(config.clone(), vec![]), Err(IamError::Configuration { .. })));
     }
 }
 
@@ -470,60 +355,25 @@ async fn nobody_is_anonymous_unless_that_is_switched_off() {
     assert!(claims.is_anonymous());
     rejected(&open, "bad", "bad credentials are never anonymous").await;
     config.anonymous = false;
-    let error = Authenticator::new(config, vec![])
-        .unwrap()
-        .authenticate(None)
-        .await
-        .unwrap_err();
+    let error = Authenticator::new(config, vec![]).unwrap().authenticate(None).await.unwrap_err();
     assert!(matches!(error, AuthError::CredentialsRequired));
 }
 
 #[tokio::test]
 async fn a_token_of_the_development_issuer_gives_back_what_was_put_in() {
     let folder = TempDir::new().unwrap();
-    let issuer = DevelopmentIssuer::open(
-        &folder.path().join("key.pem"),
-        "urn:lakeward:development",
-        AUDIENCE,
-    )
-    .unwrap();
-    let authenticator =
-        Authenticator::new(AuthenticatorConfig::default(), vec![issuer.local()]).unwrap();
-    let put = Claims::new("hanna")
-        .named("Hanna")
-        .role("doctor")
-        .role("head")
-        .text("staff", "s-1")
-        .list("sites", ["n", "s"]);
+    let issuer = DevelopmentIssuer::open(&folder.path().join("key.pem"), "urn:lakeward:development", AUDIENCE).unwrap();
+    let authenticator = Authenticator::new(AuthenticatorConfig::default(), vec![issuer.local()]).unwrap();
+    let put =
+        Claims::new("hanna").named("Hanna").role("doctor").role("head").text("staff", "s-1").list("sites", ["n", "s"]);
     let token = issuer.mint(&put, HOUR).unwrap();
     let mut expected = put.clone();
     expected.issuer = Some("urn:lakeward:development".into());
-    assert_eq!(
-        authenticator.authenticate(Some(&token)).await.unwrap(),
-        expected
-    );
+    assert_eq!(authenticator.authenticate(Some(&token)).await.unwrap(), expected);
 
-    let sneaky = issuer
-        .mint(&put.text("iss", "urn:another").text("exp", "never"), HOUR)
-        .unwrap();
-    assert_eq!(
-        authenticator
-            .authenticate(Some(&sneaky))
-            .await
-            .unwrap()
-            .issuer,
-        expected.issuer
-    );
-    let elsewhere = DevelopmentIssuer::open(
-        &folder.path().join("key.pem"),
-        "urn:lakeward:development",
-        "other",
-    )
-    .unwrap();
-    rejected(
-        &authenticator,
-        &elsewhere.mint(&expected, HOUR).unwrap(),
-        "another audience",
-    )
-    .await;
+    let sneaky = issuer.mint(&put.text("iss", "urn:another").text("exp", "never"), HOUR).unwrap();
+    assert_eq!(authenticator.authenticate(Some(&sneaky)).await.unwrap().issuer, expected.issuer);
+    let elsewhere =
+        DevelopmentIssuer::open(&folder.path().join("key.pem"), "urn:lakeward:development", "other").unwrap();
+    rejected(&authenticator, &elsewhere.mint(&expected, HOUR).unwrap(), "another audience").await;
 }

@@ -74,11 +74,8 @@ mod tests {
             columns: Vec::new(),
             primary_key: vec!["ward".to_owned(), "day".to_owned()],
         };
-        let command = CommandGetPrimaryKeys {
-            catalog: None,
-            db_schema: schema.map(str::to_owned),
-            table: asked.to_owned(),
-        };
+        let command =
+            CommandGetPrimaryKeys { catalog: None, db_schema: schema.map(str::to_owned), table: asked.to_owned() };
         let rows = primary(&command, &[table]).unwrap();
         rows.column(3).as_string::<i32>().iter().flatten().map(str::to_owned).collect()
     }

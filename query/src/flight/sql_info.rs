@@ -19,8 +19,25 @@ pub(super) fn rows(command: CommandGetSqlInfo) -> Result<RecordBatch, QueryError
 
 const NUMERIC: &[&str] = &["ABS", "CEIL", "EXP", "FLOOR", "LN", "LOG10", "POWER", "ROUND", "SIGNUM", "SQRT", "TRUNC"];
 const TEXT: &[&str] = &[
-    "ASCII", "CHARACTER_LENGTH", "CONCAT", "LEFT", "LOWER", "LPAD", "LTRIM", "REPEAT", "REPLACE", "REVERSE", "RIGHT",
-    "RPAD", "RTRIM", "SPLIT_PART", "STARTS_WITH", "STRPOS", "SUBSTR", "TRIM", "UPPER",
+    "ASCII",
+    "CHARACTER_LENGTH",
+    "CONCAT",
+    "LEFT",
+    "LOWER",
+    "LPAD",
+    "LTRIM",
+    "REPEAT",
+    "REPLACE",
+    "REVERSE",
+    "RIGHT",
+    "RPAD",
+    "RTRIM",
+    "SPLIT_PART",
+    "STARTS_WITH",
+    "STRPOS",
+    "SUBSTR",
+    "TRIM",
+    "UPPER",
 ];
 const TIME: &[&str] = &["CURRENT_DATE", "DATE_BIN", "DATE_PART", "DATE_TRUNC", "NOW", "TO_CHAR", "TO_TIMESTAMP"];
 const KEYWORDS: &[&str] = &["EXPLAIN", "ILIKE", "LIMIT", "OFFSET", "QUALIFY", "SHOW"];

@@ -5,7 +5,8 @@ use std::ops::ControlFlow;
 
 use datafusion::sql::parser::{DFParserBuilder, Statement as ParsedStatement};
 use datafusion::sql::sqlparser::ast::{
-    DescribeAlias, Expr, ObjectName, Query, SetExpr, Statement, Value, ValueWithSpan, Visit, VisitMut, Visitor, VisitorMut,
+    DescribeAlias, Expr, ObjectName, Query, SetExpr, Statement, Value, ValueWithSpan, Visit, VisitMut, Visitor,
+    VisitorMut,
 };
 use datafusion::sql::sqlparser::tokenizer::Location;
 
@@ -81,7 +82,9 @@ fn allowed(statement: ParsedStatement, explain: bool) -> Result<Statement, Query
         ParsedStatement::Statement(statement) => match *statement {
             Statement::Query(_) => Ok(*statement),
             Statement::ShowTables { .. } | Statement::ShowColumns { .. } if !explain => Ok(*statement),
-            Statement::ExplainTable { describe_alias: DescribeAlias::Describe | DescribeAlias::Desc, .. } if !explain => {
+            Statement::ExplainTable { describe_alias: DescribeAlias::Describe | DescribeAlias::Desc, .. }
+                if !explain =>
+            {
                 Ok(*statement)
             }
             Statement::Explain { .. } => refuse(RefusedKind::Explain),
@@ -139,7 +142,10 @@ impl Visitor for Inspection {
     type Break = RefusedKind;
 
     fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<RefusedKind> {
-        if !query.locks.is_empty() || query.for_clause.is_some() || query.settings.is_some() || query.format_clause.is_some()
+        if !query.locks.is_empty()
+            || query.for_clause.is_some()
+            || query.settings.is_some()
+            || query.format_clause.is_some()
         {
             return ControlFlow::Break(RefusedKind::Statement);
         }

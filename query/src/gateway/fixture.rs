@@ -124,7 +124,8 @@ impl House {
         let lakehouse = Arc::new(Lakehouse::load(&declared).unwrap());
         let policies = Arc::new(Policies::load(&declared.join("policies"), &resources(&lakehouse)).unwrap());
         let lake = lake(&folder.path().join("store"), Arc::clone(&lakehouse)).await;
-        let issuer = DevelopmentIssuer::open(&folder.path().join("key.pem"), "https://dev.example", "lakeward").unwrap();
+        let issuer =
+            DevelopmentIssuer::open(&folder.path().join("key.pem"), "https://dev.example", "lakeward").unwrap();
         let authenticator = Authenticator::new(AuthenticatorConfig::default(), vec![issuer.local()]).unwrap();
         let registry = Registry::new();
         let service = QueryService::new(

@@ -14,7 +14,9 @@ use datafusion::common::{Column, Result, ScalarValue, plan_datafusion_err, plan_
 use datafusion::datasource::provider_as_source;
 use datafusion::logical_expr::expr::InSubquery;
 use datafusion::logical_expr::utils::{conjunction, disjunction};
-use datafusion::logical_expr::{Expr, JoinType, LogicalPlan, LogicalPlanBuilder, Operator, Subquery, lit, try_cast, when};
+use datafusion::logical_expr::{
+    Expr, JoinType, LogicalPlan, LogicalPlanBuilder, Operator, Subquery, lit, try_cast, when,
+};
 use lakeward_iam::Level;
 
 use super::rows::Rows;
@@ -65,7 +67,9 @@ pub(super) fn governed(
     let forbidden = rows.forbidden.iter().map(|scope| marks.lift(scope)).collect::<Result<Vec<Expr>>>()?;
     let mut plan = marks.plan;
     // A row of which it is unknown whether it is forbidden is forbidden.
-    let conditions = disjunction(scopes.iter().cloned()).into_iter().chain(forbidden.into_iter().map(|scope| Expr::IsFalse(Box::new(scope))));
+    let conditions = disjunction(scopes.iter().cloned())
+        .into_iter()
+        .chain(forbidden.into_iter().map(|scope| Expr::IsFalse(Box::new(scope))));
     if let Some(condition) = conjunction(conditions) {
         plan = plan.filter(condition)?;
     }
@@ -173,9 +177,8 @@ impl Marks {
         if let Some((.., mark)) = self.known.iter().find(|(same, plan, _)| *same == value && plan == look_up) {
             return Ok(mark.clone());
         }
-        let [found] = look_up.schema().columns().try_into().map_err(|_| {
-            plan_datafusion_err!("a look-up has one column")
-        })?;
+        let [found] =
+            look_up.schema().columns().try_into().map_err(|_| plan_datafusion_err!("a look-up has one column"))?;
         let alias = format!("{LOOK_UP}{}", self.known.len());
         let right = LogicalPlanBuilder::from(look_up.clone())
             .project([Expr::Column(found).alias(VALUE)])?
@@ -203,20 +206,16 @@ pub(super) fn literal_comparison<'a>(filter: &'a Expr, schema: &Schema) -> Optio
             && schema.field_with_name(&column.name).is_ok_and(|field| *field.data_type() == literal.data_type())
     };
     match filter {
-        Expr::BinaryExpr(binary) if is_comparison(binary.op) => {
-            match (binary.left.as_ref(), binary.right.as_ref()) {
-                (Expr::Column(column), Expr::Literal(literal, _)) | (Expr::Literal(literal, _), Expr::Column(column)) => {
-                    same_type(column, literal).then_some(column.name.as_str())
-                }
-                _ => None,
+        Expr::BinaryExpr(binary) if is_comparison(binary.op) => match (binary.left.as_ref(), binary.right.as_ref()) {
+            (Expr::Column(column), Expr::Literal(literal, _)) | (Expr::Literal(literal, _), Expr::Column(column)) => {
+                same_type(column, literal).then_some(column.name.as_str())
             }
-        }
+            _ => None,
+        },
         Expr::InList(list) if !list.negated => {
             let Expr::Column(column) = list.expr.as_ref() else { return None };
-            let literals = list
-                .list
-                .iter()
-                .all(|item| matches!(item, Expr::Literal(literal, _) if same_type(column, literal)));
+            let literals =
+                list.list.iter().all(|item| matches!(item, Expr::Literal(literal, _) if same_type(column, literal)));
             literals.then_some(column.name.as_str())
         }
         _ => None,

@@ -102,7 +102,10 @@ impl Predicate {
             _ => None,
         };
         let plain = select.is_some_and(|select| {
-            select.projection.len() == 1 && select.from.len() == 1 && select.selection.is_none() && select.distinct.is_none()
+            select.projection.len() == 1
+                && select.from.len() == 1
+                && select.selection.is_none()
+                && select.distinct.is_none()
         });
         if !plain {
             return Err("it is not one expression".to_owned());
@@ -120,10 +123,7 @@ impl Predicate {
 }
 
 fn name_of(reference: TableReference) -> TableName {
-    TableName {
-        schema: reference.schema().unwrap_or(DEFAULT_SCHEMA).to_owned(),
-        table: reference.table().to_owned(),
-    }
+    TableName { schema: reference.schema().unwrap_or(DEFAULT_SCHEMA).to_owned(), table: reference.table().to_owned() }
 }
 
 #[derive(Default)]

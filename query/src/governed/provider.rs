@@ -144,7 +144,8 @@ impl TableProvider for GovernedProvider {
         Ok(filters
             .iter()
             .map(|filter| {
-                let crosses = self.may_prune(rows, filter) || (self.view.shows_all_rows() && self.is_whole(rows, filter));
+                let crosses =
+                    self.may_prune(rows, filter) || (self.view.shows_all_rows() && self.is_whole(rows, filter));
                 if crosses { TableProviderFilterPushDown::Inexact } else { TableProviderFilterPushDown::Unsupported }
             })
             .collect())

@@ -60,7 +60,14 @@ pub struct HttpState {
 impl HttpState {
     /// A state with the usual limits.
     pub fn new(gateway: Gateway, readiness: ReadinessProbe, registry: Registry) -> Self {
-        Self { gateway, readiness, registry, operations_only: false, body_limit: 1 << 20, grace: Duration::from_secs(4) }
+        Self {
+            gateway,
+            readiness,
+            registry,
+            operations_only: false,
+            body_limit: 1 << 20,
+            grace: Duration::from_secs(4),
+        }
     }
 }
 

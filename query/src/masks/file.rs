@@ -81,7 +81,11 @@ impl Masks {
                     _ => !entry.mask.is_keyed(),
                 };
                 if !allowed {
-                    problems.push(MaskProblem::new(file, entry.line, format!("this mask does not make a value {level}")));
+                    problems.push(MaskProblem::new(
+                        file,
+                        entry.line,
+                        format!("this mask does not make a value {level}"),
+                    ));
                 }
             }
         }
@@ -99,9 +103,10 @@ impl Masks {
         let mut report = |line, message: String| problems.push(MaskProblem::new(&self.file, line, message));
         let tagged = |tag: &str| {
             let tag = tag.to_owned();
-            tables.iter().flat_map(|table| table.columns.iter().map(move |column| (table, column))).filter(
-                move |(_, column)| column.tags.contains(&tag),
-            )
+            tables
+                .iter()
+                .flat_map(|table| table.columns.iter().map(move |column| (table, column)))
+                .filter(move |(_, column)| column.tags.contains(&tag))
         };
         for (tag, entries) in &self.generalised {
             if tagged(tag).next().is_none() {
@@ -176,10 +181,11 @@ fn mask_of(value: &Value) -> Result<Mask, String> {
             _ => Err(format!("unknown mask {name}: {KNOWN}")),
         },
         Value::Object(fields) => {
-            let number = |name: &str, range: std::ops::RangeInclusive<u64>| match fields.get(name).and_then(Value::as_u64) {
-                Some(number) if range.contains(&number) => Ok(number),
-                _ => Err(format!("{name} must be a whole number from {} to {}", range.start(), range.end())),
-            };
+            let number =
+                |name: &str, range: std::ops::RangeInclusive<u64>| match fields.get(name).and_then(Value::as_u64) {
+                    Some(number) if range.contains(&number) => Ok(number),
+                    _ => Err(format!("{name} must be a whole number from {} to {}", range.start(), range.end())),
+                };
             let names: Vec<&str> = fields.keys().map(String::as_str).collect();
             match names.as_slice() {
                 ["prefix"] => Ok(Mask::Prefix(number("prefix", 1..=1000)? as usize)),
@@ -238,7 +244,8 @@ pseudonym:
 
     #[test]
     fn every_problem_is_told_with_its_line() {
-        let text = "generalised:\n  time:\n    a: fortnight\n    b: {prefix: 0}\n    c: hmac\npseudonym:\n  key: week\n";
+        let text =
+            "generalised:\n  time:\n    a: fortnight\n    b: {prefix: 0}\n    c: hmac\npseudonym:\n  key: week\n";
         let problems = Masks::parse(text, Path::new("masks.yaml")).unwrap_err();
         assert_eq!(problems.iter().map(|problem| problem.line).collect::<Vec<_>>(), [3, 4, 5, 7]);
         assert!(problems[0].to_string().starts_with("masks.yaml:3: unknown mask fortnight"));

@@ -95,12 +95,7 @@ fn map_timestamps<T: ArrowPrimitiveType<Native = i64>>(
     change: impl Fn(usize, i64, i64) -> Option<i64>,
 ) -> PrimitiveArray<T> {
     let per_day = SECONDS_OF_DAY * per_second;
-    array
-        .as_primitive::<T>()
-        .iter()
-        .enumerate()
-        .map(|(row, value)| change(row, value?, per_day))
-        .collect()
+    array.as_primitive::<T>().iter().enumerate().map(|(row, value)| change(row, value?, per_day)).collect()
 }
 
 /// Year, month and day of a day number (Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms").

@@ -120,15 +120,14 @@ impl Masked {
             (Mask::ShiftDays | Mask::Hmac, _, _) => return null(),
             _ => None,
         };
-        let function = function::MaskFunction::new(self.clone(), data_type.clone(), key, context.today, arguments.len());
+        let function =
+            function::MaskFunction::new(self.clone(), data_type.clone(), key, context.today, arguments.len());
         Ok(ScalarUDF::new_from_impl(function).call(arguments))
     }
 
     /// The level under which the mask is to be announced, and whether it can be carried out at all.
     pub(crate) fn works(&self, data_type: &DataType, has_key: bool, has_subject: bool) -> bool {
-        self.mask.fits(data_type)
-            && (has_key || !self.mask.is_keyed())
-            && (has_subject || self.mask != Mask::ShiftDays)
+        self.mask.fits(data_type) && (has_key || !self.mask.is_keyed()) && (has_subject || self.mask != Mask::ShiftDays)
     }
 }
 

@@ -82,7 +82,8 @@ mod tests {
 
     #[test]
     fn a_pseudonym_is_160_bits_in_base32() {
-        let masked = hmac(&StringArray::from(vec![Some("p-1"), Some("p-1"), Some(""), None]), "key.subject", &key("bi"));
+        let masked =
+            hmac(&StringArray::from(vec![Some("p-1"), Some("p-1"), Some(""), None]), "key.subject", &key("bi"));
         assert_eq!(masked.value(0).len(), 32);
         assert!(masked.value(0).chars().all(|c| c.is_ascii_uppercase() || ('2'..='7').contains(&c)));
         assert_eq!(masked.value(0), masked.value(1));
@@ -101,7 +102,8 @@ mod tests {
 
     #[test]
     fn times_of_one_subject_keep_their_distance() {
-        let times: ArrayRef = Arc::new(TimestampMicrosecondArray::from(vec![0, 86_400_000_000, 1]).with_timezone("UTC"));
+        let times: ArrayRef =
+            Arc::new(TimestampMicrosecondArray::from(vec![0, 86_400_000_000, 1]).with_timezone("UTC"));
         let shifted = shift_days(&times, &StringArray::from(vec!["a", "a", "b"]), &key("research")).unwrap();
         assert_eq!(shifted.data_type(), times.data_type());
         let shifted = shifted.as_primitive::<TimestampMicrosecondType>();

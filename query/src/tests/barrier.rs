@@ -28,7 +28,10 @@ async fn a_predicate_is_not_evaluated_on_what_a_mask_covers() {
     assert_eq!(house.rows(Person::Analyst, sql).await.unwrap(), ["0"]);
     let name = format!("SELECT count(*) FROM patients WHERE family_name = '{SECRET}'");
     assert_eq!(house.rows(Person::Analyst, &name).await.unwrap(), ["0"]);
-    assert_eq!(house.rows(Person::Analyst, "SELECT count(*) FROM patients WHERE patient_id = 'p1'").await.unwrap(), ["0"]);
+    assert_eq!(
+        house.rows(Person::Analyst, "SELECT count(*) FROM patients WHERE patient_id = 'p1'").await.unwrap(),
+        ["0"]
+    );
 }
 
 #[tokio::test]
@@ -56,7 +59,9 @@ async fn only_literal_comparisons_of_clear_columns_get_below() {
     };
     // Clear in every permitted scope: may prune.
     assert!(below(Person::Head, "SELECT patient_id FROM patients WHERE clinic_id = 'c1x'").await.contains("c1x"));
-    assert!(below(Person::Head, "SELECT patient_id FROM patients WHERE number IN ('77x', '78x')").await.contains("77x"));
+    assert!(
+        below(Person::Head, "SELECT patient_id FROM patients WHERE number IN ('77x', '78x')").await.contains("77x")
+    );
     for (person, sql) in [
         (Person::Head, "SELECT clinic_id FROM patients WHERE patient_id = '77x'"),
         (Person::Head, "SELECT clinic_id FROM patients WHERE family_name = '77x'"),

@@ -25,7 +25,10 @@ async fn no_error_holds_a_value_of_the_data() {
 async fn a_planning_error_names_names_but_no_literal() {
     let house = House::open().await;
     let error = house.error(Person::Analyst, "SELECT no_such_column FROM patients").await;
-    assert_eq!((error.code, error.message.as_str()), (ErrorCode::InvalidRequest, "column no_such_column does not exist"));
+    assert_eq!(
+        (error.code, error.message.as_str()),
+        (ErrorCode::InvalidRequest, "column no_such_column does not exist")
+    );
     let error = house.error(Person::Analyst, "SELECT no_such_function(1)").await;
     assert_eq!(error.message, "function no_such_function does not exist");
     for sql in [
@@ -46,9 +49,14 @@ async fn files_and_functions_that_read_them_are_refused() {
     for sql in ["SELECT * FROM read_parquet('/etc/passwd')", "SELECT * FROM read_csv('/etc/passwd')"] {
         assert_eq!(house.error(Person::Keeper, sql).await.code, ErrorCode::Refused(RefusedKind::Function), "{sql}");
     }
-    for sql in ["SELECT * FROM '/etc/passwd'", "SELECT * FROM \"/etc/passwd.csv\"", "SELECT * FROM \"s3://b/x.parquet\""] {
+    for sql in
+        ["SELECT * FROM '/etc/passwd'", "SELECT * FROM \"/etc/passwd.csv\"", "SELECT * FROM \"s3://b/x.parquet\""]
+    {
         let code = house.error(Person::Keeper, sql).await.code;
-        assert!(matches!(code, ErrorCode::NotFound | ErrorCode::Refused(RefusedKind::ExternalTable)), "{sql}: {code:?}");
+        assert!(
+            matches!(code, ErrorCode::NotFound | ErrorCode::Refused(RefusedKind::ExternalTable)),
+            "{sql}: {code:?}"
+        );
     }
 }
 
@@ -61,7 +69,9 @@ async fn the_attribute_function_is_not_the_askers() {
 #[tokio::test]
 async fn other_catalogs_and_schemas_do_not_exist() {
     let house = House::open().await;
-    for sql in ["SELECT * FROM other.curated.patients", "SELECT * FROM lakeward.other.patients", "SELECT * FROM raw.patients"] {
+    for sql in
+        ["SELECT * FROM other.curated.patients", "SELECT * FROM lakeward.other.patients", "SELECT * FROM raw.patients"]
+    {
         assert_eq!(house.error(Person::Keeper, sql).await.code, ErrorCode::NotFound, "{sql}");
     }
     assert_eq!(house.rows(Person::Keeper, "SELECT count(*) FROM lakeward.curated.patients").await.unwrap(), ["4"]);

@@ -7,7 +7,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use datafusion::arrow::array::{Array, ArrayRef, Date32Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
+use datafusion::arrow::array::{
+    Array, ArrayRef, Date32Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray,
+};
 use datafusion::arrow::datatypes::{DataType, SchemaRef, TimeUnit};
 use datafusion::arrow::util::display::array_value_to_string;
 use datafusion::catalog::{Session, TableProvider};
@@ -25,8 +27,8 @@ use prometheus::Registry;
 use tempfile::TempDir;
 
 use crate::{
-    Answer, Audit, AuditEvent, Masks, PseudonymKeys, QueryConfig, QueryError, QueryMetrics, QueryService, RequestContext,
-    TableSnapshot, TableSnapshots, attributes_of,
+    Answer, Audit, AuditEvent, Masks, PseudonymKeys, QueryConfig, QueryError, QueryMetrics, QueryService,
+    RequestContext, TableSnapshot, TableSnapshots, attributes_of,
 };
 
 /// What nobody but the keeper may ever find in an answer, an error or a plan.
@@ -58,7 +60,13 @@ incompatible: []
 
 /// role, table, scope, level, tags
 const RIGHTS: [(&str, &str, &str, &str, &[&str]); 17] = [
-    ("doctor", "patients", "my_patients", "clear", &["key.subject", "name", "identifier.quasi", "key.place", "clinical"]),
+    (
+        "doctor",
+        "patients",
+        "my_patients",
+        "clear",
+        &["key.subject", "name", "identifier.quasi", "key.place", "clinical"],
+    ),
     ("doctor", "encounters", "my_patients", "clear", &["key.event", "key.subject", "sensitivity", "clinical"]),
     ("head", "patients", "my_patients", "clear", &["key.subject", "name", "identifier.quasi", "key.place", "clinical"]),
     ("head", "patients", "my_clinics", "pseudonym", &["key.subject"]),
@@ -280,12 +288,14 @@ impl TableProvider for Recording {
 
 async fn parquet(folder: &Path, rows: &RecordBatch) -> ListingTable {
     fs::create_dir_all(folder).unwrap();
-    let mut writer = ArrowWriter::try_new(File::create(folder.join("1.parquet")).unwrap(), rows.schema(), None).unwrap();
+    let mut writer =
+        ArrowWriter::try_new(File::create(folder.join("1.parquet")).unwrap(), rows.schema(), None).unwrap();
     writer.write(rows).unwrap();
     writer.close().unwrap();
     let url = ListingTableUrl::parse(format!("{}/", folder.display())).unwrap();
     let options = ListingOptions::new(Arc::new(ParquetFormat::default())).with_file_extension(".parquet");
-    ListingTable::try_new(ListingTableConfig::new(url).with_listing_options(options).with_schema(rows.schema())).unwrap()
+    ListingTable::try_new(ListingTableConfig::new(url).with_listing_options(options).with_schema(rows.schema()))
+        .unwrap()
 }
 
 fn policies(folder: &Path) -> Arc<Policies> {
@@ -426,7 +436,10 @@ pub(super) fn patients(secret: &str) -> RecordBatch {
     batch(vec![
         ("patient_id", strings(&[Some("p1"), Some("p2"), Some("p3"), Some("p4")])),
         ("family_name", strings(&[Some("Ada"), Some("Bo"), Some(secret), None])),
-        ("birth_date", Arc::new(Date32Array::from(vec![day("1951-02-03"), day("1993-05-06"), day("1901-07-08"), None]))),
+        (
+            "birth_date",
+            Arc::new(Date32Array::from(vec![day("1951-02-03"), day("1993-05-06"), day("1901-07-08"), None])),
+        ),
         ("clinic_id", strings(&[Some("c1"), Some("c1"), Some("c2"), Some("c2")])),
         ("number", strings(&[Some("12"), Some("34"), Some(secret), Some("56")])),
     ])

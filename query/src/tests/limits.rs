@@ -78,7 +78,8 @@ async fn a_refused_statement_is_audited() {
 #[tokio::test]
 async fn an_answer_that_is_dropped_is_cancelled() {
     let house = House::open().await;
-    let mut answer = house.answer(Person::Keeper, "SELECT n FROM generate_series(1, 1000000000) AS t(n)").await.unwrap();
+    let mut answer =
+        house.answer(Person::Keeper, "SELECT n FROM generate_series(1, 1000000000) AS t(n)").await.unwrap();
     assert!(answer.stream.next().await.unwrap().is_ok());
     drop(answer);
     assert_eq!(house.events.lock()[0].outcome, Outcome::Cancelled);

@@ -30,7 +30,8 @@ async fn without_the_attribute_of_the_scope_the_table_does_not_exist() {
 #[tokio::test]
 async fn an_analyst_sees_every_row_masked() {
     let house = House::open().await;
-    let rows = house.rows(Person::Analyst, "SELECT family_name, birth_date, clinic_id, number FROM patients").await.unwrap();
+    let rows =
+        house.rows(Person::Analyst, "SELECT family_name, birth_date, clinic_id, number FROM patients").await.unwrap();
     // p3 is 124 years old: in the band of those who are 90 today.
     assert_eq!(rows, ["-|-|c2|-", "-|1935-01-01|c2|-", "-|1950-01-01|c1|-", "-|1990-01-01|c1|-"]);
     let ids = house.rows(Person::Analyst, "SELECT patient_id FROM patients").await.unwrap();
@@ -95,7 +96,9 @@ async fn the_schema_is_the_same_for_everyone_but_for_the_levels() {
     for person in [Person::Keeper, Person::Analyst, Person::Doctor, Person::Head, Person::Patient] {
         let schema = house.answer(person, "SELECT * FROM patients").await.unwrap().schema;
         assert!(schema.fields().iter().all(|field| field.is_nullable()));
-        schemas.push(schema.fields().iter().map(|field| (field.name().clone(), field.data_type().clone())).collect::<Vec<_>>());
+        schemas.push(
+            schema.fields().iter().map(|field| (field.name().clone(), field.data_type().clone())).collect::<Vec<_>>(),
+        );
     }
     schemas.dedup();
     assert_eq!(schemas.len(), 1);
@@ -121,7 +124,10 @@ async fn joins_aggregates_and_recursion_run_over_governed_rows() {
 async fn tables_tell_what_is_visible_and_how() {
     let house = House::open().await;
     let tables = house.service.tables(&house.context(Person::Analyst)).await.unwrap();
-    assert_eq!(tables.iter().map(|table| table.name.as_str()).collect::<Vec<_>>(), ["clinics", "encounters", "patients"]);
+    assert_eq!(
+        tables.iter().map(|table| table.name.as_str()).collect::<Vec<_>>(),
+        ["clinics", "encounters", "patients"]
+    );
     let levels: Vec<ColumnLevel> = tables[2].columns.iter().map(|column| column.level).collect();
     use ColumnLevel::{Clear, Generalised, Hidden, Pseudonym};
     assert_eq!(levels, [Pseudonym, Hidden, Generalised, Clear, Hidden]);

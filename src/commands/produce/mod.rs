@@ -81,7 +81,8 @@ fn send_lines(producer: &Producer, topic: &str, key: &str, file: &Path) -> anyho
             Some(serde_json::Value::Number(id)) => id.to_string(),
             _ => bail!("{}: no field `{key}` for the record's key; name another by --key", place()),
         };
-        producer.send(topic, &Record { key: Some(id.into_bytes()), payload: Some(line.into_bytes()), headers: vec![] })?;
+        producer
+            .send(topic, &Record { key: Some(id.into_bytes()), payload: Some(line.into_bytes()), headers: vec![] })?;
         count += 1;
     }
     Ok(count)

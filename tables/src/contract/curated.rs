@@ -141,7 +141,12 @@ pub(super) fn read(reader: &mut Reader<'_>, text: &str) -> Option<Draft> {
             None
         }
     };
-    let mode = choice(reader, &custom, "mode", &[("append", Mode::Append), ("upsert", Mode::Upsert), ("corrected", Mode::Corrected)]);
+    let mode = choice(
+        reader,
+        &custom,
+        "mode",
+        &[("append", Mode::Append), ("upsert", Mode::Upsert), ("corrected", Mode::Corrected)],
+    );
     if custom.get("mode").is_none() {
         reader.note(custom.line, "the table lacks the custom property 'mode'");
     }
@@ -202,7 +207,10 @@ pub(super) fn read(reader: &mut Reader<'_>, text: &str) -> Option<Draft> {
 fn column(reader: &mut Reader<'_>, property: &Property<'_>) -> Column {
     let custom = reader.custom(&property.entries, "a column", COLUMN_CUSTOM);
     if property.name.starts_with(ENGINE_PREFIX) {
-        reader.note(property.line, format!("column '{}': names that begin with {ENGINE_PREFIX} are the engine's", property.name));
+        reader.note(
+            property.line,
+            format!("column '{}': names that begin with {ENGINE_PREFIX} are the engine's", property.name),
+        );
     }
     let read_as = reader.optional_text(&custom, "readAs");
     if let Some(sql) = &read_as {
@@ -225,8 +233,7 @@ fn column(reader: &mut Reader<'_>, property: &Property<'_>) -> Column {
 }
 
 fn primary_key(reader: &mut Reader<'_>, properties: &[Property<'_>]) -> Vec<String> {
-    let mut key: Vec<(usize, &Property<'_>)> =
-        properties.iter().filter_map(|p| Some((p.key_position?, p))).collect();
+    let mut key: Vec<(usize, &Property<'_>)> = properties.iter().filter_map(|p| Some((p.key_position?, p))).collect();
     key.sort_by_key(|(position, _)| *position);
     for (place, (position, property)) in key.iter().enumerate() {
         if *position != place + 1 {
@@ -234,7 +241,10 @@ fn primary_key(reader: &mut Reader<'_>, properties: &[Property<'_>]) -> Vec<Stri
             reader.note(property.line, format!("primaryKeyPosition {position} of '{name}': positions run 1, 2, 3, …"));
         }
         if property.data_type.is_nested() || property.data_type.is_floating() {
-            reader.note(property.line, format!("'{}' cannot be in a primary key: its type has no exact equality", property.name));
+            reader.note(
+                property.line,
+                format!("'{}' cannot be in a primary key: its type has no exact equality", property.name),
+            );
         }
         if !property.required {
             reader.note(property.line, format!("'{}' is in the primary key and must be required: true", property.name));

@@ -7,15 +7,39 @@ use super::yaml::{Entries, Node, Reader};
 use crate::name::is_identifier;
 
 const TOP: &[&str] = &[
-    "apiVersion", "kind", "id", "name", "version", "status", "domain", "dataProduct", "description", "schema", "team",
-    "roles", "slaProperties", "tags", "customProperties",
+    "apiVersion",
+    "kind",
+    "id",
+    "name",
+    "version",
+    "status",
+    "domain",
+    "dataProduct",
+    "description",
+    "schema",
+    "team",
+    "roles",
+    "slaProperties",
+    "tags",
+    "customProperties",
 ];
-const OBJECT: &[&str] = &[
-    "name", "physicalName", "logicalType", "description", "tags", "properties", "quality", "customProperties",
-];
+const OBJECT: &[&str] =
+    &["name", "physicalName", "logicalType", "description", "tags", "properties", "quality", "customProperties"];
 const PROPERTY: &[&str] = &[
-    "name", "logicalType", "physicalType", "description", "required", "primaryKey", "primaryKeyPosition", "unique",
-    "tags", "classification", "properties", "items", "examples", "customProperties",
+    "name",
+    "logicalType",
+    "physicalType",
+    "description",
+    "required",
+    "primaryKey",
+    "primaryKeyPosition",
+    "unique",
+    "tags",
+    "classification",
+    "properties",
+    "items",
+    "examples",
+    "customProperties",
 ];
 /// The element of an array has no name.
 const ITEMS: &[&str] =
@@ -79,7 +103,8 @@ impl<'n> Document<'n> {
         if let Some(physical) = reader.optional_text(&object, "physicalName")
             && physical != table
         {
-            reader.note(object.line_of("physicalName"), format!("physicalName '{physical}' differs from name '{table}'"));
+            reader
+                .note(object.line_of("physicalName"), format!("physicalName '{physical}' differs from name '{table}'"));
         }
         Some(Self { top, purpose, object, table })
     }
@@ -120,7 +145,10 @@ fn property<'n>(reader: &mut Reader<'_>, node: &'n Node) -> Option<Property<'n>>
             }
         },
         false => {
-            if entries.get("primaryKeyPosition").is_some_and(|n| !matches!(&n.value, super::yaml::Value::Number(p) if p == "-1")) {
+            if entries
+                .get("primaryKeyPosition")
+                .is_some_and(|n| !matches!(&n.value, super::yaml::Value::Number(p) if p == "-1"))
+            {
                 reader.note(entries.line_of("primaryKeyPosition"), "primaryKeyPosition without primaryKey: true");
             }
             None

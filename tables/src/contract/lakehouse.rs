@@ -77,7 +77,8 @@ impl Lakehouse {
         for (file, text) in files(&self.dir.join("contracts/raw"), ".odcs.yaml", problems) {
             let Some(contract) = raw::read(&mut Reader { file: &file, problems }, &text) else { continue };
             if let Some(other) = names.insert(contract.table.table.clone(), contract.topic.clone()) {
-                let message = format!("topics '{other}' and '{}' would share the table {}", contract.topic, contract.table);
+                let message =
+                    format!("topics '{other}' and '{}' would share the table {}", contract.topic, contract.table);
                 problems.push(Problem::new(&file, 1, message));
             }
             self.topics.insert(contract.topic.clone(), contract);
@@ -90,7 +91,8 @@ impl Lakehouse {
         let mut spoken_for: BTreeSet<PathBuf> = BTreeSet::new();
         for (file, text) in files(&self.dir.join("contracts/curated"), ".odcs.yaml", problems) {
             let table = stem(&file, ".odcs.yaml");
-            let Some(Draft { mut contract, topics }) = curated::read(&mut Reader { file: &file, problems }, &text) else {
+            let Some(Draft { mut contract, topics }) = curated::read(&mut Reader { file: &file, problems }, &text)
+            else {
                 // Its SELECTs are not to blame for what is wrong with the contract.
                 unused.retain(|path, _| !stem(path, ".sql").split('.').next().is_some_and(|name| name == table));
                 continue;

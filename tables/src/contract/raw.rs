@@ -64,7 +64,11 @@ impl TopicContract {
         };
         [
             table(&self.table, self.description.clone(), raw_schema()),
-            table(&self.dead_letter, format!("What could not be read of {}, and why", self.topic), dead_letter_schema()),
+            table(
+                &self.dead_letter,
+                format!("What could not be read of {}, and why", self.topic),
+                dead_letter_schema(),
+            ),
         ]
     }
 }
@@ -108,10 +112,8 @@ pub fn dead_letter_schema() -> SchemaRef {
 }
 
 fn raw_fields() -> Vec<Field> {
-    let header = Fields::from(vec![
-        Field::new("key", DataType::Utf8, true),
-        Field::new("value", DataType::Binary, true),
-    ]);
+    let header =
+        Fields::from(vec![Field::new("key", DataType::Utf8, true), Field::new("value", DataType::Binary, true)]);
     vec![
         Field::new("source", DataType::Utf8, true),
         Field::new("topic", DataType::Utf8, true),
@@ -143,15 +145,23 @@ pub(super) fn read(reader: &mut Reader<'_>, text: &str) -> Option<TopicContract>
     }
     let topic = topic?;
     let table = TableName::of_topic(&topic);
-    if !topic.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-')) || !is_identifier(&table.table) {
-        reader.note(custom.line_of("topic"), format!("topic '{topic}' must be of lower-case letters, digits, '.', '_' and '-'"));
+    if !topic.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-')) || !is_identifier(&table.table)
+    {
+        reader.note(
+            custom.line_of("topic"),
+            format!("topic '{topic}' must be of lower-case letters, digits, '.', '_' and '-'"),
+        );
     }
     if reader.file.file_name().and_then(|name| name.to_str()) != Some(&format!("{topic}.odcs.yaml")) {
-        reader.note(custom.line_of("topic"), format!("the contract of topic '{topic}' must stand in {topic}.odcs.yaml"));
+        reader
+            .note(custom.line_of("topic"), format!("the contract of topic '{topic}' must stand in {topic}.odcs.yaml"));
     }
     if document.table != table.to_string() {
         let declared = &document.table;
-        reader.note(document.object.line_of("name"), format!("the table of topic '{topic}' is {table}, not '{declared}'"));
+        reader.note(
+            document.object.line_of("name"),
+            format!("the table of topic '{topic}' is {table}, not '{declared}'"),
+        );
     }
     if table.table.ends_with("__dead_letter") {
         reader.note(custom.line_of("topic"), format!("'{topic}' would take the name of a dead-letter table"));

@@ -26,10 +26,8 @@ pub(super) fn read(file: &Path, text: &str) -> Result<RecordBatch, Problem> {
         let line = after.chars().take_while(char::is_ascii_digit).collect::<String>().parse().unwrap_or(0);
         Problem::new(file, line, format!("not readable as CSV: {message}"))
     };
-    let reader = ReaderBuilder::new(schema.clone())
-        .with_header(true)
-        .build(Cursor::new(text.as_bytes()))
-        .map_err(wrong)?;
+    let reader =
+        ReaderBuilder::new(schema.clone()).with_header(true).build(Cursor::new(text.as_bytes())).map_err(wrong)?;
     let batches = reader.collect::<Result<Vec<_>, _>>().map_err(wrong)?;
     arrow::compute::concat_batches(&schema, &batches).map_err(wrong)
 }

@@ -34,7 +34,11 @@ pub(crate) fn scalar_type(logical: &str, physical: Option<&str>) -> Result<DataT
 }
 
 fn decimal(physical: &str) -> Result<DataType, String> {
-    let wrong = || format!("physicalType '{physical}' is not decimal(precision,scale) with 1 <= precision <= 38 and scale <= precision");
+    let wrong = || {
+        format!(
+            "physicalType '{physical}' is not decimal(precision,scale) with 1 <= precision <= 38 and scale <= precision"
+        )
+    };
     let inner = physical.strip_prefix("decimal").map(str::trim);
     let inner = inner.and_then(|p| p.strip_prefix('(')?.strip_suffix(')')).ok_or_else(wrong)?;
     let (precision, scale) = inner.split_once(',').ok_or_else(wrong)?;

@@ -76,7 +76,9 @@ impl Table {
         let rows = match (change, &self.layout.key) {
             (Change::Append { rows, .. }, None) => rows,
             (Change::Upsert { rows, key, .. }, Some(of_table)) if key == of_table => rows,
-            (Change::Upsert { .. }, Some(_)) => return Err(wrong("the key of the upsert is not the table's primary key")),
+            (Change::Upsert { .. }, Some(_)) => {
+                return Err(wrong("the key of the upsert is not the table's primary key"));
+            }
             (Change::Upsert { .. }, None) => return Err(wrong("is not an upsert table")),
             (Change::Append { rows, .. }, Some(_)) if rows.iter().all(|batch| batch.num_rows() == 0) => rows,
             (Change::Append { .. }, Some(_)) => return Err(wrong("is an upsert table and takes no appends")),
@@ -133,12 +135,8 @@ impl Table {
             .collect();
         let mut tasks = Vec::new();
         for (bucket, given) in split {
-            let old: BTreeSet<String> = state
-                .files
-                .iter()
-                .filter(|file| file.bucket == Some(bucket))
-                .map(|file| file.path.clone())
-                .collect();
+            let old: BTreeSet<String> =
+                state.files.iter().filter(|file| file.bucket == Some(bucket)).map(|file| file.path.clone()).collect();
             if prepared.rewritten.get(&bucket).is_some_and(|(read, _)| *read == old) {
                 continue;
             }

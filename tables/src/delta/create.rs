@@ -58,10 +58,8 @@ async fn create(layout: &Layout, log: &LogStoreRef) -> Result<(), TablesError> {
 /// A table in storage must have the columns of its contract. What it has besides is left alone.
 fn verify(layout: &Layout, state: &DeltaTableState) -> Result<(), TablesError> {
     let schema = state.schema();
-    let stored: Schema = schema
-        .as_ref()
-        .try_into_arrow()
-        .map_err(|source| TablesError::Arrow { table: layout.name.clone(), source })?;
+    let stored: Schema =
+        schema.as_ref().try_into_arrow().map_err(|source| TablesError::Arrow { table: layout.name.clone(), source })?;
     let wrong = |message| TablesError::Schema { table: layout.name.clone(), message };
     for field in layout.logged_schema().fields() {
         match stored.field_with_name(field.name()) {

@@ -13,9 +13,7 @@ use arrow::record_batch::RecordBatch;
 use arrow::row::{RowConverter, SortField};
 
 use super::layout::Layout;
-use crate::{
-    DELETED_COLUMN, ENGINE_PREFIX, EPOCH_COLUMN, OFFSET_COLUMN, TIME_COLUMN, TablesError, VERSION_COLUMN,
-};
+use crate::{DELETED_COLUMN, ENGINE_PREFIX, EPOCH_COLUMN, OFFSET_COLUMN, TIME_COLUMN, TablesError, VERSION_COLUMN};
 
 /// Position of a row among events of its key.
 type Order = (i64, i64, i64, i64);
@@ -35,8 +33,9 @@ pub(crate) fn to_physical(layout: &Layout, batch: &RecordBatch) -> Result<Record
             Some(column) if name == DELETED_COLUMN => live_as_null(column).map_err(schema_error)?,
             Some(column) if column.data_type() == field.data_type() => column.clone(),
             // Lists differ in the name of their element, structs in nullability: same bytes, other labels.
-            Some(column) if field.data_type().is_nested() => cast(column, field.data_type())
-                .map_err(|_| schema_error(format!("column '{name}' is {}, not {}", column.data_type(), field.data_type())))?,
+            Some(column) if field.data_type().is_nested() => cast(column, field.data_type()).map_err(|_| {
+                schema_error(format!("column '{name}' is {}, not {}", column.data_type(), field.data_type()))
+            })?,
             Some(column) => {
                 let (given, wanted) = (column.data_type(), field.data_type());
                 return Err(schema_error(format!("column '{name}' is {given}, not {wanted}")));
@@ -54,7 +53,9 @@ pub(crate) fn to_physical(layout: &Layout, batch: &RecordBatch) -> Result<Record
 
 /// Live rows carry NULL, so that the log's null count tells how many of a file's rows are live.
 fn live_as_null(column: &ArrayRef) -> Result<ArrayRef, String> {
-    let given = column.as_boolean_opt().ok_or_else(|| format!("column '{DELETED_COLUMN}' is {}, not Boolean", column.data_type()))?;
+    let given = column
+        .as_boolean_opt()
+        .ok_or_else(|| format!("column '{DELETED_COLUMN}' is {}, not Boolean", column.data_type()))?;
     Ok(std::sync::Arc::new(given.iter().map(|deleted| deleted.filter(|d| *d)).collect::<BooleanArray>()))
 }
 
@@ -104,7 +105,11 @@ fn hashes(layout: &Layout, key: &[String], batch: &RecordBatch) -> Result<Vec<u6
 }
 
 /// One row of each key: the newest of all batches. Of equal ones the later given wins, so that existing rows come first.
-pub(crate) fn newest(layout: &Layout, key: &[String], batches: &[RecordBatch]) -> Result<Vec<RecordBatch>, TablesError> {
+pub(crate) fn newest(
+    layout: &Layout,
+    key: &[String],
+    batches: &[RecordBatch],
+) -> Result<Vec<RecordBatch>, TablesError> {
     let arrow = |source| TablesError::Arrow { table: layout.name.clone(), source };
     let fields = key
         .iter()

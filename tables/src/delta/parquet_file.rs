@@ -76,7 +76,8 @@ pub(crate) async fn write(
 fn encode(layout: &Layout, batches: &[RecordBatch]) -> Result<Bytes, TablesError> {
     let parquet = |source| TablesError::Parquet { table: layout.name.clone(), source };
     let mut file = Vec::new();
-    let mut writer = ArrowWriter::try_new(&mut file, layout.physical.clone(), Some(properties(layout)?)).map_err(parquet)?;
+    let mut writer =
+        ArrowWriter::try_new(&mut file, layout.physical.clone(), Some(properties(layout)?)).map_err(parquet)?;
     for batch in batches {
         writer.write(batch).map_err(parquet)?;
     }
@@ -91,7 +92,8 @@ fn properties(layout: &Layout) -> Result<WriterProperties, TablesError> {
         .set_max_row_group_row_count(Some(ROWS_IN_GROUP))
         .set_statistics_enabled(EnabledStatistics::Chunk);
     for column in &layout.statistics {
-        properties = properties.set_column_statistics_enabled(ColumnPath::from(column.as_str()), EnabledStatistics::Page);
+        properties =
+            properties.set_column_statistics_enabled(ColumnPath::from(column.as_str()), EnabledStatistics::Page);
     }
     if layout.raw {
         // No two payloads are alike: a dictionary of them is built only to be thrown away, and their bounds prune nothing.
@@ -120,9 +122,7 @@ pub(crate) async fn read(
         let reader = ParquetRecordBatchReaderBuilder::try_new(bytes)
             .and_then(|builder| builder.with_batch_size(64 * 1024).build())
             .map_err(|source| TablesError::Parquet { table: of.name.clone(), source })?;
-        reader
-            .map(|batch| batch.map_err(|source| TablesError::Arrow { table: of.name.clone(), source }))
-            .collect()
+        reader.map(|batch| batch.map_err(|source| TablesError::Arrow { table: of.name.clone(), source })).collect()
     })
     .await?
 }

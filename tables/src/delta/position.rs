@@ -167,7 +167,9 @@ mod tests {
         let mut positions = Positions::default();
         let commit = |partition, version| {
             let id = step(partition, 0, 0).app_id(&table);
-            format!("{{\"commitInfo\":{{}}}}\n{{\"txn\":{{\"appId\":\"{id}\",\"version\":{version},\"lastUpdated\":1}}}}")
+            format!(
+                "{{\"commitInfo\":{{}}}}\n{{\"txn\":{{\"appId\":\"{id}\",\"version\":{version},\"lastUpdated\":1}}}}"
+            )
         };
         for (version, (partition, next)) in [(0, 5), (1, 7), (0, 9)].into_iter().enumerate() {
             positions.apply_commit(&table, version as u64, &commit(partition, next).into()).unwrap();

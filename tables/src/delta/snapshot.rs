@@ -86,7 +86,8 @@ impl State {
                 path: path.into_owned(),
                 meta: ObjectMeta {
                     location,
-                    last_modified: chrono::DateTime::from_timestamp_millis(view.modification_time()).unwrap_or_default(),
+                    last_modified: chrono::DateTime::from_timestamp_millis(view.modification_time())
+                        .unwrap_or_default(),
                     size: view.size().max(0) as u64,
                     e_tag: None,
                     version: None,

@@ -31,7 +31,9 @@ async fn probe(store: &dyn ObjectStore, url: &str) -> Result<(), TablesError> {
         match outcome {
             Ok(_) => winners += 1,
             Err(Error::AlreadyExists { .. } | Error::Precondition { .. }) => {}
-            Err(Error::NotImplemented { .. } | Error::NotSupported { .. }) => return Err(unfit(url, "does not know it")),
+            Err(Error::NotImplemented { .. } | Error::NotSupported { .. }) => {
+                return Err(unfit(url, "does not know it"));
+            }
             Err(source) => return Err(TablesError::Storage { action: format!("writing a probe to {url}"), source }),
         }
     }

@@ -39,9 +39,9 @@ impl Store {
         }
         let (root, base): (Arc<dyn ObjectStore>, Path) = match url.scheme() {
             "file" => {
-                let folder = url.to_file_path().map_err(|()| {
-                    TablesError::Configuration(format!("'{url}' is not the URL of a local folder"))
-                })?;
+                let folder = url
+                    .to_file_path()
+                    .map_err(|()| TablesError::Configuration(format!("'{url}' is not the URL of a local folder")))?;
                 std::fs::create_dir_all(&folder)
                     .map_err(|e| TablesError::Configuration(format!("{}: {e}", folder.display())))?;
                 let base = Path::from_absolute_path(&folder)
@@ -75,9 +75,10 @@ impl Store {
 
     /// The Delta log of a table.
     pub(crate) fn log_store(&self, table: &TableName) -> Result<LogStoreRef, TablesError> {
-        let location = self.url.join(&format!("{}/{}/", table.schema, table.table)).map_err(|e| {
-            TablesError::Configuration(format!("{table} does not fit below {}: {e}", self.url))
-        })?;
+        let location = self
+            .url
+            .join(&format!("{}/{}/", table.schema, table.table))
+            .map_err(|e| TablesError::Configuration(format!("{table} does not fit below {}: {e}", self.url)))?;
         let path = Path::from_iter(self.base.parts().chain(Self::table_path(table).parts()));
         let prefixed = Arc::new(PrefixStore::new(self.root.clone(), path));
         Ok(default_logstore(prefixed, self.root.clone(), &location, &DeltaStorageConfig::default()))

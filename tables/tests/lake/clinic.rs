@@ -140,7 +140,8 @@ pub(crate) fn raw_rows(partition: i32, offsets: impl IntoIterator<Item = i64>) -
     let offsets: Vec<i64> = offsets.into_iter().collect();
     let rows = offsets.len();
     let schema = raw_schema();
-    let headers: ListArray = new_null_array(schema.field_with_name("headers").unwrap().data_type(), rows).as_list().clone();
+    let headers: ListArray =
+        new_null_array(schema.field_with_name("headers").unwrap().data_type(), rows).as_list().clone();
     let time = TimestampMicrosecondArray::from(vec![1_700_000_000_000_000; rows]).with_timezone("UTC");
     let payloads: Vec<Vec<u8>> = offsets.iter().map(|o| format!("{{\"id\":\"{o}\"}}").into_bytes()).collect();
     RecordBatch::try_new(

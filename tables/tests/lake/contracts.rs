@@ -99,11 +99,17 @@ fn an_upsert_table_needs_a_key_and_delete_needs_a_key_of_one_text() {
 #[test]
 fn the_engines_names_duplicate_columns_and_unknown_topics_are_refused() {
     let told = problems(|dir| {
-        let sales = replace(SALES, "{name: buyer, logicalType: string, tags: [name]}", "{name: _lw_x, logicalType: string}\n      - {name: n, logicalType: string}");
+        let sales = replace(
+            SALES,
+            "{name: buyer, logicalType: string, tags: [name]}",
+            "{name: _lw_x, logicalType: string}\n      - {name: n, logicalType: string}",
+        );
         let sales = replace(&sales, "value: shop.sale}", "value: shop.sales}");
         fs::write(dir.join("contracts/curated/sales.odcs.yaml"), sales).unwrap();
     });
-    for expected in ["names that begin with _lw_", "column 'n' is declared twice", "no contract declares the topic 'shop.sales'"] {
+    for expected in
+        ["names that begin with _lw_", "column 'n' is declared twice", "no contract declares the topic 'shop.sales'"]
+    {
         assert!(told.iter().any(|p| p.contains(expected)), "{expected}: {told:#?}");
     }
 }

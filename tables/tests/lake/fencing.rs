@@ -106,7 +106,13 @@ async fn of_many_creators_all_get_the_same_table() {
     let lake = lake(dir.path()).await;
     assert_eq!(lake.fresh_snapshot(&sales()).await.unwrap().version, 0);
     let log = dir.path().join("lake/curated/sales/_delta_log");
-    assert_eq!(std::fs::read_dir(log).unwrap().filter(|f| f.as_ref().unwrap().path().extension().is_some_and(|e| e == "json")).count(), 1);
+    assert_eq!(
+        std::fs::read_dir(log)
+            .unwrap()
+            .filter(|f| f.as_ref().unwrap().path().extension().is_some_and(|e| e == "json"))
+            .count(),
+        1
+    );
 }
 
 #[tokio::test]

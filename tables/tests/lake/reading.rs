@@ -42,7 +42,10 @@ async fn an_empty_table_can_be_read() {
     let dir = tempfile::tempdir().unwrap();
     let lake = lake(dir.path()).await;
     assert_eq!(number(&lake, &sales(), "SELECT count(*) FROM t").await, 0);
-    assert_eq!(ask(&lake, &sales(), "SELECT n FROM t WHERE n > 3").await.iter().map(|b| b.num_rows()).sum::<usize>(), 0);
+    assert_eq!(
+        ask(&lake, &sales(), "SELECT n FROM t WHERE n > 3").await.iter().map(|b| b.num_rows()).sum::<usize>(),
+        0
+    );
 }
 
 #[tokio::test]

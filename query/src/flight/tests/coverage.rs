@@ -130,7 +130,9 @@ async fn what_changes_something_is_refused_by_kind() {
     ] {
         assert_eq!(code(call), "refused.dml", "{call}");
     }
-    for call in ["DoAction BeginTransaction", "DoAction EndTransaction", "DoAction BeginSavepoint", "DoAction EndSavepoint"] {
+    for call in
+        ["DoAction BeginTransaction", "DoAction EndTransaction", "DoAction BeginSavepoint", "DoAction EndSavepoint"]
+    {
         assert_eq!(code(call), "refused.transaction", "{call}");
     }
     assert_eq!(code("DoPut CommandStatementSubstraitPlan"), "refused.statement");

@@ -129,7 +129,8 @@ async fn a_statement_with_parameters_must_be_prepared() {
 #[tokio::test]
 async fn a_handle_is_of_no_use_to_anyone_else() {
     let server = Server::open().await;
-    let prepare = ActionCreatePreparedStatementRequest { query: "SELECT id FROM people".to_owned(), transaction_id: None };
+    let prepare =
+        ActionCreatePreparedStatementRequest { query: "SELECT id FROM people".to_owned(), transaction_id: None };
     let prepare = Action::new("CreatePreparedStatement", prepare.as_any().encode_to_vec());
     let token = server.house.token("kim", &["keeper"]);
     let mut results = server.plain().do_action(with_token(prepare, &token)).await.unwrap().into_inner();

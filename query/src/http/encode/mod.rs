@@ -80,7 +80,9 @@ fn truncated_by_trailer(bytes: Bytes, truncated: bool) -> Ending {
 mod tests {
     use std::sync::Arc;
 
-    use datafusion::arrow::array::{ArrayRef, BinaryArray, Date32Array, Decimal128Array, ListArray, TimestampMicrosecondArray};
+    use datafusion::arrow::array::{
+        ArrayRef, BinaryArray, Date32Array, Decimal128Array, ListArray, TimestampMicrosecondArray,
+    };
     use datafusion::arrow::datatypes::{DataType, Field, Int64Type, Schema};
 
     use super::*;

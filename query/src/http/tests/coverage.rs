@@ -131,7 +131,10 @@ async fn a_missing_part_is_named_and_is_503() {
     let endpoint = Endpoint::with(Default::default(), readiness).await;
     let answer = endpoint.ask("GET", "/health/ready", None, "").await;
     assert_eq!(answer.status, 503);
-    assert_eq!(answer.json()["parts"][1], serde_json::json!({"name": "kafka", "ready": false, "reason": "no broker answers"}));
+    assert_eq!(
+        answer.json()["parts"][1],
+        serde_json::json!({"name": "kafka", "ready": false, "reason": "no broker answers"})
+    );
     assert_eq!(endpoint.ask("GET", "/health/live", None, "").await.status, 200);
 }
 

@@ -79,7 +79,8 @@ async fn a_table_one_may_not_see_is_as_unknown_as_one_that_is_not() {
 #[tokio::test]
 async fn a_body_that_is_no_statement_is_400() {
     let endpoint = Endpoint::open().await;
-    for body in ["", "[]", "SELECT 1", r#"{"purpose": "care"}"#, r#"{"sql": 1}"#, r#"{"sql": "SELECT 1", "limit": 5}"#] {
+    for body in ["", "[]", "SELECT 1", r#"{"purpose": "care"}"#, r#"{"sql": 1}"#, r#"{"sql": "SELECT 1", "limit": 5}"#]
+    {
         let answer = endpoint.ask("POST", "/v1/sql", None, body).await;
         assert_eq!((answer.status.as_u16(), answer.code().as_str()), (400, "invalid_request"), "{body}");
     }
