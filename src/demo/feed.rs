@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use anyhow::bail;
 use lakeward_ingest::IngestMetrics;
 use lakeward_tables::{Lake, Lakehouse, TableContract, TableName};
 use tokio::sync::watch;
@@ -60,25 +61,25 @@ impl Feed {
         Ok(self.sent.clone())
     }
 
-    /// Sends live events at a steady pace until told to stop.
+    /// Sends live events at a steady pace until told to stop, and gives itself back: the broker must outlive its consumer.
     pub(super) async fn trickle(
         mut self,
         clinic: &Clinic,
         sent: watch::Sender<u64>,
         stop: CancellationToken,
-    ) -> anyhow::Result<()> {
+    ) -> anyhow::Result<Self> {
         let mut pace = tokio::time::interval(TRICKLE);
         for event in clinic.live() {
             if !self.is_new(&event) {
                 continue;
             }
             tokio::select! {
-                () = stop.cancelled() => return Ok(()),
+                () = stop.cancelled() => return Ok(self),
                 _ = pace.tick() => self.hand_over(&event).await?,
             }
             sent.send_modify(|count| *count += 1);
         }
-        Ok(())
+        bail!("the clinic fell silent")
     }
 
     async fn send(&mut self, event: &Event) -> anyhow::Result<()> {

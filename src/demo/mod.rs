@@ -133,21 +133,26 @@ impl Demo {
         println!("Live now; Ctrl-C ends it, and the same command goes on where it stopped.\n");
         let stop = CancellationToken::new();
         let (sent, live) = watch::channel(0);
-        let mut trickle = tokio::spawn({
+        let trickle = tokio::spawn({
             let stop = stop.clone();
-            async move { self.feed.trickle(&self.clinic, sent, stop).await }
+            async move {
+                let ended = self.feed.trickle(&self.clinic, sent, stop.clone()).await;
+                stop.cancel();
+                ended
+            }
         });
         let line = tokio::spawn(status::line(Arc::clone(&self.metrics), live, stop.clone()));
         let failure = tokio::select! {
             pressed = tokio::signal::ctrl_c() => pressed.err().map(anyhow::Error::from),
             error = self.servers.failed() => Some(error),
-            ended = &mut trickle => Some(ended?.err().unwrap_or_else(|| anyhow::anyhow!("the clinic fell silent"))),
+            () = stop.cancelled() => None,
         };
         stop.cancel();
         line.await?;
         println!("Ending: the last commits …");
         self.servers.stop().await?;
         self.ingest.shutdown().await?;
+        let failure = failure.or(trickle.await?.err());
         println!("Everything is in {}.", self.folder.display());
         failure.map_or(Ok(()), Err)
     }
