@@ -92,7 +92,8 @@ impl Answer {
                 }
             }
         });
-        Self { schema, stream: stream.boxed(), row_limit: limits.rows, truncated, time_limit: limits.time }
+        // Readers may poll once more after the end; an unfold must not be.
+        Self { schema, stream: stream.fuse().boxed(), row_limit: limits.rows, truncated, time_limit: limits.time }
     }
 }
 
