@@ -158,11 +158,9 @@ impl Intake {
             .collect()
     }
 
-    /// Whether [`Intake::paused`] may have changed for the worse; cheap enough to be asked for every message.
+    /// Whether [`Intake::paused`] may have changed for the worse; asked for every message.
     pub(crate) fn presses(&self, topic: usize) -> bool {
-        self.buffered >= self.limits.held_bytes
-            || self.lanes[topic].buffer.bytes() >= 2 * self.limits.commit_bytes
-            || (self.buffered > self.limits.held_bytes / 2 && self.full())
+        self.lanes[topic].buffer.bytes() >= 2 * self.limits.commit_bytes || self.full()
     }
 }
 

@@ -365,7 +365,7 @@ async fn what_stands_in_raw_alone_is_curated_at_the_next_start() {
     assert_eq!(bench.count("SELECT count(*) FROM readings").await, 30);
     assert_eq!(bench.count("SELECT count(*) FROM secret_readings").await, 3);
     assert_eq!(bench.count("SELECT count(*) FROM lab_reading").await, 31);
-    assert_eq!(bench.texts("SELECT reason FROM lab_reading__dead_letter").await, ["json.syntax: at byte 0"]);
+    assert_eq!(bench.texts("SELECT reason FROM lab_reading__dead_letter").await, ["json.syntax: at byte 1"]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
