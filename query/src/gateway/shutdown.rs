@@ -4,7 +4,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
 
-use tokio::sync::oneshot;
+use futures::FutureExt;
 
 /// Resolves when a server should take no more connections.
 pub(crate) type Signal = Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -19,17 +19,12 @@ where
     S: FnOnce(Signal) -> F,
     F: Future<Output = Result<(), E>>,
 {
-    let (began, begins) = oneshot::channel();
-    let signal: Signal = Box::pin(async move {
-        shutdown.await;
-        // The other side is gone only when the server has ended.
-        let _ = began.send(());
-    });
+    // Both wait for the shutdown itself: a server that takes no notice of its signal, or drops it, is left all the same.
+    let shutdown = shutdown.boxed().shared();
+    let signal: Signal = Box::pin(shutdown.clone());
     let overdue = async {
-        match begins.await {
-            Ok(()) => tokio::time::sleep(grace).await,
-            Err(_) => std::future::pending().await,
-        }
+        shutdown.await;
+        tokio::time::sleep(grace).await;
     };
     tokio::select! {
         ended = server(signal) => ended,
@@ -40,6 +35,8 @@ where
 #[cfg(test)]
 mod tests {
     use std::convert::Infallible;
+
+    use tokio::sync::oneshot;
 
     use super::*;
 

@@ -28,29 +28,41 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::extract::FromRef;
 use axum::http::Method;
 use axum::routing::{MethodRouter, get, post};
 use prometheus::Registry;
 
 pub use operations::{Part, Readiness};
-pub use serve::serve_http;
+pub use serve::{serve_http, serve_operations};
 
 use crate::gateway::Gateway;
 
 /// Tells at any moment which parts are there.
 pub type ReadinessProbe = Arc<dyn Fn() -> Readiness + Send + Sync>;
 
+/// What operators are shown. Cheap to clone.
+#[derive(Clone)]
+pub struct Operations {
+    /// Asked by `/health/ready`.
+    pub readiness: ReadinessProbe,
+    /// Shown by `/metrics`.
+    pub registry: Registry,
+}
+
+impl FromRef<HttpState> for Operations {
+    fn from_ref(state: &HttpState) -> Self {
+        state.operations.clone()
+    }
+}
+
 /// What the HTTP endpoints need. Cheap to clone.
 #[derive(Clone)]
 pub struct HttpState {
     /// Identity and the service.
     pub gateway: Gateway,
-    /// Asked by `/health/ready`.
-    pub readiness: ReadinessProbe,
-    /// Shown by `/metrics`.
-    pub registry: Registry,
-    /// Whether this process answers health and metrics alone, and no statements.
-    pub operations_only: bool,
+    /// Health and counters.
+    pub operations: Operations,
     /// The largest body of a request, in bytes; 1 MiB unless set.
     pub body_limit: usize,
     /// How long running answers may take to end after a shutdown began; 4 s unless set.
@@ -62,9 +74,7 @@ impl HttpState {
     pub fn new(gateway: Gateway, readiness: ReadinessProbe, registry: Registry) -> Self {
         Self {
             gateway,
-            readiness,
-            registry,
-            operations_only: false,
+            operations: Operations { readiness, registry },
             body_limit: 1 << 20,
             grace: Duration::from_secs(4),
         }
@@ -72,36 +82,43 @@ impl HttpState {
 }
 
 /// One route. The router knows no other way to add one, and a test demands a denial test for each.
-struct Route {
+struct Route<S> {
     #[cfg_attr(not(test), allow(dead_code, reason = "read by the test that demands a denial test"))]
     method: Method,
     path: &'static str,
-    handler: MethodRouter<HttpState>,
+    handler: MethodRouter<S>,
 }
 
-fn routes() -> Vec<Route> {
-    let get_at = |path, handler| Route { method: Method::GET, path, handler };
-    vec![
+impl<S> Route<S> {
+    fn get(path: &'static str, handler: MethodRouter<S>) -> Self {
+        Self { method: Method::GET, path, handler }
+    }
+}
+
+fn routes() -> Vec<Route<HttpState>> {
+    let mut routes = vec![
         Route { method: Method::POST, path: "/v1/sql", handler: post(statement::statement) },
-        get_at("/v1/tables", get(tables::tables)),
-        get_at("/openapi.json", get(openapi::document)),
-        get_at("/health/live", get(operations::live)),
-        get_at("/health/ready", get(operations::ready)),
-        get_at("/metrics", get(operations::metrics)),
-    ]
+        Route::get("/v1/tables", get(tables::tables)),
+        Route::get("/openapi.json", get(openapi::document)),
+    ];
+    routes.extend(operations::routes());
+    routes
 }
-
-/// What is served by a process that answers no statements.
-const OPERATIONS: [&str; 3] = ["/health/live", "/health/ready", "/metrics"];
 
 /// All routes; what is no route, or the wrong method, gets a problem document too.
 pub fn router(state: HttpState) -> Router {
-    let operations_only = state.operations_only;
-    routes()
+    with_fallbacks(routes()).with_state(state)
+}
+
+/// The routes of [`Operations`] alone, for a process that answers no statements, or not yet.
+pub fn operations_router(operations: Operations) -> Router {
+    with_fallbacks(operations::routes()).with_state(operations)
+}
+
+fn with_fallbacks<S: Clone + Send + Sync + 'static>(routes: Vec<Route<S>>) -> Router<S> {
+    routes
         .into_iter()
-        .filter(|route| !operations_only || OPERATIONS.contains(&route.path))
         .fold(Router::new(), |router, route| router.route(route.path, route.handler))
         .fallback(operations::no_such_route)
         .method_not_allowed_fallback(operations::method_not_allowed)
-        .with_state(state)
 }

@@ -1,17 +1,31 @@
 //! What operators ask: health and counters. Open to everyone who reaches the port; holds nothing of the data.
 
 use axum::Json;
-use axum::extract::State;
+use axum::extract::{FromRef, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use axum::routing::get;
 use prometheus::TextEncoder;
 use serde::Serialize;
 use tracing::error;
 use utoipa::ToSchema;
 
-use super::HttpState;
+use super::{Operations, Route};
 use super::problem::Problem;
 use crate::QueryError;
+
+/// The routes of operators, for a state that has [`Operations`] in it.
+pub(super) fn routes<S>() -> Vec<Route<S>>
+where
+    S: Clone + Send + Sync + 'static,
+    Operations: FromRef<S>,
+{
+    vec![
+        Route::get("/health/live", get(live)),
+        Route::get("/health/ready", get(ready)),
+        Route::get("/metrics", get(metrics)),
+    ]
+}
 
 /// A part that the server needs, such as `storage` or `kafka`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
@@ -83,8 +97,8 @@ pub(super) async fn live() -> Response {
         (status = 503, description = "A part is missing", body = Health),
     ),
 )]
-pub(super) async fn ready(State(state): State<HttpState>) -> Response {
-    let readiness = (state.readiness)();
+pub(super) async fn ready(State(operations): State<Operations>) -> Response {
+    let readiness = (operations.readiness)();
     let (code, status) = match readiness.is_ready() {
         true => (StatusCode::OK, "ready"),
         false => (StatusCode::SERVICE_UNAVAILABLE, "not ready"),
@@ -102,8 +116,8 @@ pub(super) async fn ready(State(state): State<HttpState>) -> Response {
         (status = 500, description = "The server failed", body = Problem, content_type = "application/problem+json"),
     ),
 )]
-pub(super) async fn metrics(State(state): State<HttpState>) -> Response {
-    match TextEncoder::new().encode_to_string(&state.registry.gather()) {
+pub(super) async fn metrics(State(operations): State<Operations>) -> Response {
+    match TextEncoder::new().encode_to_string(&operations.registry.gather()) {
         Ok(text) => {
             let content_type = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
             ([(header::CONTENT_TYPE, content_type)], text).into_response()
