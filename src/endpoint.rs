@@ -7,7 +7,7 @@ use anyhow::Context;
 use lakeward_iam::Authenticator;
 use lakeward_query::flight::{FlightState, FlightTls, TicketKey, serve_flight};
 use lakeward_query::gateway::{Gateway, RequestMetrics};
-use lakeward_query::http::{HttpState, ReadinessProbe, serve_http};
+use lakeward_query::http::{HttpState, Operations, serve_http, serve_operations};
 use lakeward_query::{PseudonymKeys, QueryConfig, QueryMetrics, QueryService, TracingAudit};
 use lakeward_tables::Lake;
 use prometheus::Registry;
@@ -45,34 +45,51 @@ pub(crate) fn gateway(parts: Parts<'_>) -> anyhow::Result<Gateway> {
 }
 
 /// Servers that run until they are told to stop.
+///
+/// From the first moment health and counters are answered; statements too, once there is a gateway.
 pub(crate) struct Servers {
     pub(crate) http: SocketAddr,
     pub(crate) flight: Option<SocketAddr>,
+    /// The HTTP port itself: it stays open while one server hands over to the next.
+    port: std::net::TcpListener,
+    operations: Operations,
+    operations_alone: CancellationToken,
     stop: CancellationToken,
     tasks: JoinSet<anyhow::Result<()>>,
 }
 
 impl Servers {
-    /// Answers HTTP: health and metrics always, statements where this process `answers`.
-    pub(crate) fn start_http(
-        listener: TcpListener,
-        gateway: Gateway,
-        readiness: ReadinessProbe,
-        registry: Registry,
-        answers: bool,
-    ) -> anyhow::Result<Self> {
+    /// Answers health and counters.
+    pub(crate) fn start(listener: TcpListener, operations: Operations) -> anyhow::Result<Self> {
         let http = listener.local_addr()?;
+        let port = listener.into_std()?;
         let stop = CancellationToken::new();
+        let operations_alone = stop.child_token();
         let mut tasks = JoinSet::new();
-        let signal = stop.clone().cancelled_owned();
-        let mut state = HttpState::new(gateway, readiness, registry);
-        state.operations_only = !answers;
-        tasks.spawn(async move { serve_http(listener, state, signal).await.context("the HTTP endpoint failed") });
-        Ok(Self { http, flight: None, stop, tasks })
+        let (listener, shown, signal) =
+            (TcpListener::from_std(port.try_clone()?)?, operations.clone(), operations_alone.clone().cancelled_owned());
+        tasks.spawn(async move { serve_operations(listener, shown, signal).await.context("the HTTP endpoint failed") });
+        Ok(Self { http, flight: None, port, operations, operations_alone, stop, tasks })
     }
 
-    /// Answers Flight SQL beside HTTP.
-    pub(crate) fn add_flight(
+    /// Answers statements over HTTP from now on.
+    pub(crate) async fn answer_http(&mut self, gateway: Gateway) -> anyhow::Result<()> {
+        self.operations_alone.cancel();
+        while let Some(ended) = self.tasks.join_next().await {
+            ended??;
+        }
+        let Operations { readiness, registry } = self.operations.clone();
+        let (listener, state, signal) = (
+            TcpListener::from_std(self.port.try_clone()?)?,
+            HttpState::new(gateway, readiness, registry),
+            self.stop.clone().cancelled_owned(),
+        );
+        self.tasks.spawn(async move { serve_http(listener, state, signal).await.context("the HTTP endpoint failed") });
+        Ok(())
+    }
+
+    /// Answers Flight SQL too.
+    pub(crate) fn answer_flight(
         &mut self,
         listener: TcpListener,
         gateway: Gateway,

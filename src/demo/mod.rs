@@ -23,7 +23,7 @@ use anyhow::{Context, bail};
 use lakeward_iam::{Authenticator, AuthenticatorConfig, DevelopmentIssuer};
 use lakeward_ingest::{Ingest, IngestConfig, IngestHandle, IngestMetrics, KafkaConfig};
 use lakeward_query::flight::TicketKey;
-use lakeward_query::http::{Readiness, ReadinessProbe};
+use lakeward_query::http::{Operations, Readiness, ReadinessProbe};
 use lakeward_query::{PseudonymKeys, QueryConfig};
 use lakeward_tables::{Lake, StorageConfig};
 use prometheus::Registry;
@@ -175,9 +175,10 @@ async fn endpoints(
         registry,
     })?;
     let readiness: ReadinessProbe = Arc::new(|| Readiness::default().ready("endpoint"));
-    let http = listen(args.http_port).await?;
-    let mut servers = Servers::start_http(http, gateway.clone(), readiness, registry.clone(), true)?;
-    servers.add_flight(listen(args.flight_port).await?, gateway, TicketKey::new(&secrets::random())?, None)?;
+    let operations = Operations { readiness, registry: registry.clone() };
+    let mut servers = Servers::start(listen(args.http_port).await?, operations)?;
+    servers.answer_http(gateway.clone()).await?;
+    servers.answer_flight(listen(args.flight_port).await?, gateway, TicketKey::new(&secrets::random())?, None)?;
     Ok(servers)
 }
 

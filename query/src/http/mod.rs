@@ -107,18 +107,17 @@ fn routes() -> Vec<Route<HttpState>> {
 
 /// All routes; what is no route, or the wrong method, gets a problem document too.
 pub fn router(state: HttpState) -> Router {
-    with_fallbacks(routes()).with_state(state)
+    joined(routes()).fallback(operations::no_such_route).with_state(state)
 }
 
-/// The routes of [`Operations`] alone, for a process that answers no statements, or not yet.
+/// The routes of [`Operations`] alone, for a process that answers no statements, or not yet: it says so with 503.
 pub fn operations_router(operations: Operations) -> Router {
-    with_fallbacks(operations::routes()).with_state(operations)
+    joined(operations::routes()).fallback(operations::no_statements).with_state(operations)
 }
 
-fn with_fallbacks<S: Clone + Send + Sync + 'static>(routes: Vec<Route<S>>) -> Router<S> {
+fn joined<S: Clone + Send + Sync + 'static>(routes: Vec<Route<S>>) -> Router<S> {
     routes
         .into_iter()
         .fold(Router::new(), |router, route| router.route(route.path, route.handler))
-        .fallback(operations::no_such_route)
         .method_not_allowed_fallback(operations::method_not_allowed)
 }

@@ -10,8 +10,8 @@ use serde::Serialize;
 use tracing::error;
 use utoipa::ToSchema;
 
-use super::{Operations, Route};
 use super::problem::Problem;
+use super::{Operations, Route};
 use crate::QueryError;
 
 /// The routes of operators, for a state that has [`Operations`] in it.
@@ -132,6 +132,11 @@ pub(super) async fn metrics(State(operations): State<Operations>) -> Response {
 pub(super) async fn no_such_route() -> Problem {
     Problem::new(StatusCode::NOT_FOUND, "no_such_route", "No such address")
         .detail("this interface is described at /openapi.json")
+}
+
+pub(super) async fn no_statements() -> Problem {
+    Problem::new(StatusCode::SERVICE_UNAVAILABLE, "no_statements", "No statements are answered here now")
+        .detail("this process is starting, or runs ingest alone; /health/ready tells which part is missing")
 }
 
 pub(super) async fn method_not_allowed() -> Problem {

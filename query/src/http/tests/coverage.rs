@@ -143,7 +143,7 @@ async fn requests_are_counted_by_outcome() {
     let endpoint = Endpoint::open().await;
     let token = endpoint.house.token("kim", &["keeper"]);
     endpoint.sql(Some(&token), "SELECT id FROM people").await;
-    endpoint.sql(Some(&token), "SELECT FROM WHERE").await;
+    endpoint.sql(Some(&token), "SELEC 1").await;
     endpoint.sql(Some("nonsense"), "SELECT 1").await;
     let text = endpoint.ask("GET", "/metrics", None, "").await.text;
     for outcome in ["ok", "syntax", "unauthenticated"] {

@@ -1,28 +1,33 @@
 //! `lakeward serve`: the parts against a real Kafka, real storage and real issuers.
 //!
-//! Order of the start: configuration, `sql/`, storage, tables, endpoints, ingest. Order of the end: no more requests, those
+//! Order of the start: configuration, `sql/`, health, storage, tables, endpoints, ingest. Order of the end: no more requests, those
 //! that run end, ingest commits what it holds.
 
+mod health;
+
+use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
 use lakeward_iam::{Authenticator, AuthenticatorConfig, IssuerConfig};
-use lakeward_ingest::{Ingest, IngestConfig, IngestHandle, IngestMetrics, IngestState};
+use lakeward_ingest::{Ingest, IngestConfig, IngestMetrics};
 use lakeward_query::flight::{FlightTls, TicketKey};
-use lakeward_query::http::{Readiness, ReadinessProbe};
+use lakeward_query::http::Operations;
 use lakeward_query::{PseudonymKeys, QueryConfig};
 use lakeward_tables::Lake;
 use prometheus::Registry;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::watch;
 
 use crate::cli::{Part, ServeArgs};
 use crate::config::Config;
 use crate::declared::Declared;
 use crate::endpoint::{Parts, Servers, gateway};
 use crate::{development, kafka, secrets, storage, telemetry};
+
+use health::Health;
 
 /// How long a start waits between two attempts to reach the storage.
 const STORAGE_PATIENCE: Duration = Duration::from_secs(2);
@@ -45,12 +50,15 @@ pub(crate) async fn run(args: ServeArgs) -> anyhow::Result<()> {
     };
     let registry = Registry::new();
     let mut stop = Stop::listen()?;
-    let Some(lake) = stop.unless(open_lake(&config, &declared, ingests)).await? else { return Ok(()) };
-    let metrics = Arc::new(IngestMetrics::new(&registry)?);
-    let (state, watched) = watch::channel(IngestState::Starting);
-
-    let mut servers =
-        start_endpoints(&config, &declared, lake.clone(), &registry, answers, readiness(watched, ingests)).await?;
+    let health = Health::new(ingests);
+    let operations = Operations { readiness: health.probe(), registry: registry.clone() };
+    let mut servers = Servers::start(listen(config.http).await?, operations)?;
+    let opened = stop.unless(open_lake(&config, &declared, ingests, &health)).await?;
+    let Some(lake) = opened else { return servers.stop().await };
+    health.watch_storage(lake.clone());
+    if answers {
+        answer(&mut servers, &config, &declared, lake.clone(), &registry).await?;
+    }
     let ingest = match consumer {
         None => None,
         Some(kafka) => {
@@ -60,8 +68,9 @@ pub(crate) async fn run(args: ServeArgs) -> anyhow::Result<()> {
                 commit_bytes: config.ingest.commit_bytes,
                 memory_budget: config.ingest.memory_budget,
             };
+            let metrics = Arc::new(IngestMetrics::new(&registry)?);
             let handle = Ingest::start(ingest_config, lake, Arc::clone(&declared.lakehouse), metrics).await?;
-            follow(&handle, state);
+            health.follow(&handle);
             Some(handle)
         }
     };
@@ -80,7 +89,7 @@ pub(crate) async fn run(args: ServeArgs) -> anyhow::Result<()> {
 }
 
 /// Opens the storage; while it is away, says so and tries again.
-async fn open_lake(config: &Config, declared: &Declared, create: bool) -> anyhow::Result<Lake> {
+async fn open_lake(config: &Config, declared: &Declared, create: bool, health: &Health) -> anyhow::Result<Lake> {
     let storage = storage::config(&config.storage);
     loop {
         let opened = async {
@@ -94,6 +103,7 @@ async fn open_lake(config: &Config, declared: &Declared, create: bool) -> anyhow
             Ok(lake) => return Ok(lake),
             Err(error) if error.is_transient() => {
                 tracing::warn!(%error, "the storage cannot be reached; trying again");
+                health.storage_is_away();
                 tokio::time::sleep(STORAGE_PATIENCE).await;
             }
             Err(error) => return Err(error).context("the storage cannot be used"),
@@ -101,51 +111,43 @@ async fn open_lake(config: &Config, declared: &Declared, create: bool) -> anyhow
     }
 }
 
-async fn start_endpoints(
+async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}: is it in use?"))
+}
+
+/// Answers statements over both protocols from now on.
+async fn answer(
+    servers: &mut Servers,
     config: &Config,
     declared: &Declared,
     lake: Lake,
     registry: &Registry,
-    answers: bool,
-    readiness: ReadinessProbe,
-) -> anyhow::Result<Servers> {
-    let secret = match &config.pseudonym_secret {
-        Some(secret) => secret.reveal().as_bytes().to_vec(),
-        None if answers => {
-            bail!("[pseudonyms] needs `secret_file` (or LAKEWARD_PSEUDONYMS_SECRET): 32 random characters")
-        }
-        None => secrets::random(),
+) -> anyhow::Result<()> {
+    let Some(secret) = &config.pseudonym_secret else {
+        bail!("[pseudonyms] needs `secret_file` (or LAKEWARD_PSEUDONYMS_SECRET): 32 random characters");
     };
     let gateway = gateway(Parts {
         lake,
         declared,
         authenticator: authenticator(config)?,
-        keys: PseudonymKeys::from_master(&secret)?,
+        keys: PseudonymKeys::from_master(secret.reveal().as_bytes())?,
         config: query_config(config),
         registry,
     })?;
-    let listen = |address| async move {
-        TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}: is it in use?"))
+    servers.answer_http(gateway.clone()).await?;
+    let key = match &config.flight.ticket_secret {
+        Some(secret) => TicketKey::new(secret.reveal().as_bytes())?,
+        None => TicketKey::new(&secrets::random())?,
     };
-    let http = listen(config.http).await?;
-    let mut servers = Servers::start_http(http, gateway.clone(), readiness, registry.clone(), answers)?;
-    if answers {
-        let key = match &config.flight.ticket_secret {
-            Some(secret) => TicketKey::new(secret.reveal().as_bytes())?,
-            None => TicketKey::new(&secrets::random())?,
-        };
-        let tls = match (&config.flight.certificate_file, &config.flight.key_file) {
-            (Some(certificate), Some(key)) => Some(FlightTls {
-                certificate: std::fs::read(certificate)
-                    .with_context(|| format!("cannot read {}", certificate.display()))?,
-                key: std::fs::read(key).with_context(|| format!("cannot read {}", key.display()))?,
-                client_authority: None,
-            }),
-            _ => None,
-        };
-        servers.add_flight(listen(config.flight.listen).await?, gateway, key, tls)?;
-    }
-    Ok(servers)
+    servers.answer_flight(listen(config.flight.listen).await?, gateway, key, flight_tls(config)?)
+}
+
+fn flight_tls(config: &Config) -> anyhow::Result<Option<FlightTls>> {
+    let (Some(certificate), Some(key)) = (&config.flight.certificate_file, &config.flight.key_file) else {
+        return Ok(None);
+    };
+    let read = |path: &Path| std::fs::read(path).with_context(|| format!("cannot read {}", path.display()));
+    Ok(Some(FlightTls { certificate: read(certificate)?, key: read(key)?, client_authority: None }))
 }
 
 fn authenticator(config: &Config) -> anyhow::Result<Authenticator> {
@@ -180,34 +182,6 @@ fn query_config(config: &Config) -> QueryConfig {
         target_partitions: if partitions == 0 { defaults.target_partitions } else { partitions },
         ..defaults
     }
-}
-
-/// What `/health/ready` says: which part is missing, if any.
-fn readiness(state: watch::Receiver<IngestState>, ingests: bool) -> ReadinessProbe {
-    Arc::new(move || {
-        let readiness = Readiness::default().ready("endpoint");
-        if !ingests {
-            return readiness;
-        }
-        match &*state.borrow() {
-            IngestState::Running => readiness.ready("ingest"),
-            IngestState::Starting => readiness.missing("ingest", "it has not joined its group yet"),
-            IngestState::Waiting { part, why } => readiness.ready("ingest").missing(*part, why.clone()),
-        }
-    })
-}
-
-/// Passes ingest's state on to the readiness probe.
-fn follow(handle: &IngestHandle, state: watch::Sender<IngestState>) {
-    let mut from = handle.state();
-    tokio::spawn(async move {
-        loop {
-            state.send_replace(from.borrow_and_update().clone());
-            if from.changed().await.is_err() {
-                return;
-            }
-        }
-    });
 }
 
 /// SIGTERM and Ctrl-C.
