@@ -11,7 +11,8 @@ use datafusion::catalog::{
     CatalogProvider, CatalogProviderList, MemoryCatalogProviderList, SchemaProvider, Session, TableProvider,
 };
 use datafusion::common::Result;
-use datafusion::logical_expr::{Expr, TableType};
+use datafusion::datasource::provider_as_source;
+use datafusion::logical_expr::{Expr, LogicalPlanBuilder, TableType, ident, lit};
 use datafusion::physical_plan::ExecutionPlan;
 
 use crate::barrier::{Seal, SecurityBarrierExec};
@@ -19,6 +20,8 @@ use crate::session::CATALOG;
 
 /// The schema of tables about tables.
 const INFORMATION_SCHEMA: &str = "information_schema";
+/// Where they name the schema of what they tell.
+const SCHEMA_COLUMN: &str = "table_schema";
 /// The policy under which they are read: they are made of governed schemas only.
 const ABOUT_TABLES: &str = "catalog";
 /// What `information_schema` shows; settings of the engine are not among it.
@@ -153,7 +156,21 @@ impl TableProvider for AboutTables {
         _filters: &[Expr],
         _limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        let inner = self.inner.scan(state, projection, &[], None).await?;
-        Ok(Arc::new(SecurityBarrierExec::opaque(self.seal.clone(), inner.schema(), inner, 1)?))
+        let schema = self.inner.schema();
+        let mut plan = LogicalPlanBuilder::scan(ABOUT_TABLES, provider_as_source(Arc::clone(&self.inner)), None)?;
+        if schema.field_with_name(SCHEMA_COLUMN).is_ok() {
+            // The engine would list its own tables about tables, with some that are not here.
+            plan = plan.filter(ident(SCHEMA_COLUMN).not_eq(lit(INFORMATION_SCHEMA)))?;
+        }
+        let schema = match projection {
+            Some(columns) => {
+                let wanted = columns.iter().map(|column| ident(schema.field(*column).name()));
+                plan = if columns.is_empty() { plan } else { plan.project(wanted.collect::<Vec<_>>())? };
+                Arc::new(schema.project(columns)?)
+            }
+            None => schema,
+        };
+        let inner = state.create_physical_plan(&plan.build()?).await?;
+        Ok(Arc::new(SecurityBarrierExec::opaque(self.seal.clone(), schema, inner, 1)?))
     }
 }

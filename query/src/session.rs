@@ -50,6 +50,8 @@ impl Sessions {
         options.sql_parser.map_string_types_to_utf8view = false;
         options.execution.parquet.schema_force_view_types = false;
         options.explain.show_statistics = false;
+        // Stored times are instants; without a zone "now" would be of another type.
+        options.execution.time_zone = Some("UTC".to_owned());
         let template = SessionStateBuilder::new()
             .with_config(settings)
             .with_runtime_env(runtime)

@@ -10,8 +10,21 @@ use datafusion::sql::sqlparser::parser::ParserError;
 
 use crate::error::{ErrorCode, Position, QueryError, RefusedKind};
 
+/// An error of the parser, in this text. The parser tells no place at the end of the text; there it is the end.
+pub(crate) fn syntax_in(sql: &str, error: &DataFusionError) -> QueryError {
+    let known = syntax(error);
+    if known.position.is_some() || !error.find_root().to_string().contains("EOF") {
+        return known;
+    }
+    let sql = sql.trim_end();
+    let last = sql.lines().last().unwrap_or_default();
+    let position = Position { line: sql.lines().count().max(1) as u64, column: last.chars().count() as u64 + 1 };
+    let message = known.message.replacen("syntax error", &format!("syntax error{}", place(Some(position))), 1);
+    QueryError { message, ..known }.at(Some(position))
+}
+
 /// An error of the parser.
-pub(crate) fn syntax(error: &DataFusionError) -> QueryError {
+fn syntax(error: &DataFusionError) -> QueryError {
     let text = match error.find_root() {
         DataFusionError::SQL(parser, _) => match parser.as_ref() {
             ParserError::TokenizerError(text) | ParserError::ParserError(text) => text.clone(),
@@ -27,12 +40,16 @@ pub(crate) fn syntax(error: &DataFusionError) -> QueryError {
         .strip_prefix("Expected: ")
         .and_then(|rest| rest.split_once(", found").map(|(expected, _)| expected))
         .filter(|expected| !expected.contains('\''));
-    let place = position.map_or(String::new(), |at| format!(" at line {}, column {}", at.line, at.column));
+    let place = place(position);
     let message = match expected {
         Some(expected) => format!("syntax error{place}: expected {expected}"),
         None => format!("syntax error{place}"),
     };
     QueryError::new(ErrorCode::Syntax, message).at(position)
+}
+
+fn place(position: Option<Position>) -> String {
+    position.map_or(String::new(), |at| format!(" at line {}, column {}", at.line, at.column))
 }
 
 fn position(text: &str) -> Option<Position> {

@@ -123,7 +123,7 @@ fn described(table: &VisibleTable) -> Schema {
 
 #[cfg(test)]
 mod tests {
-    use datafusion::arrow::array::{Array, AsArray};
+    use datafusion::arrow::array::AsArray;
     use datafusion::arrow::datatypes::DataType;
     use datafusion::arrow::ipc::convert::try_schema_from_ipc_buffer;
 

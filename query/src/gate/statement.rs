@@ -42,7 +42,7 @@ pub(crate) fn parse(sql: &str) -> Result<Question, QueryError> {
         Err(error) => {
             // The parser does not know every form of what is refused anyway.
             let kind = refused_by_word(sql);
-            return Err(kind.map_or_else(|| translate::syntax(&error), QueryError::refused));
+            return Err(kind.map_or_else(|| translate::syntax_in(sql, &error), QueryError::refused));
         }
     };
     let Some(statement) = statements.pop_front() else {
@@ -127,6 +127,8 @@ fn refused_by_word(sql: &str) -> Option<RefusedKind> {
             RefusedKind::Transaction
         }
         ("PREPARE" | "EXECUTE" | "DEALLOCATE" | "CALL" | "DECLARE" | "FETCH" | "CLOSE", _) => RefusedKind::Prepare,
+        // A question that is not SQL, with a plain EXPLAIN before it.
+        ("EXPLAIN", "" | "SELECT" | "WITH" | "VALUES") => return None,
         ("EXPLAIN", _) => RefusedKind::Explain,
         _ => return None,
     })
@@ -298,6 +300,45 @@ mod tests {
         assert!(!error.message.contains("Ivanova"), "{error}");
         let error = parse("SELEC 1").unwrap_err();
         assert_eq!(error.position.map(|at| (at.line, at.column)), Some((1, 1)));
+    }
+
+    #[test]
+    fn every_syntax_error_has_a_position() {
+        for (sql, line) in [
+            ("SELECT", 1),
+            ("SELECT 1\nFROM (", 2),
+            ("SELECT 1\nFROM (\n\n", 2),
+            ("SELECT * FROM t WHERE", 1),
+            ("SELECT 'open", 1),
+            ("SELECT \"open", 1),
+            ("SELECT /* open", 1),
+            ("SELECT a b c", 1),
+            ("SELECT (1", 1),
+            ("SELECT 1)", 1),
+            ("SELECT CASE WHEN 1 THEN", 1),
+            ("SELECT CAST(1 AS)", 1),
+            ("SELECT 1\nGROUP 2", 2),
+            ("EXPLAIN", 1),
+            ("EXPLAIN SELECT (", 1),
+            ("WITH a AS (SELECT 1", 1),
+            ("SELECT @", 1),
+            ("DESCRIBE", 1),
+            ("'", 1),
+            ("x", 1),
+            ("SELECT INTERVAL", 1),
+            ("SELECT * FROM t LIMIT", 1),
+            ("SELECT DATE", 1),
+            ("SELECT X'0", 1),
+            ("SELECT \u{0}", 1),
+        ] {
+            match parse(sql) {
+                Err(error) => {
+                    assert_eq!(error.code, ErrorCode::Syntax, "{sql}: {error:?}");
+                    assert_eq!(error.position.map(|at| at.line), Some(line), "{sql}: {error:?}");
+                }
+                Ok(question) => assert!(sql == "SELECT DATE" || sql == "SELECT", "{sql} is {}", question.statement),
+            }
+        }
     }
 
     #[test]

@@ -176,5 +176,7 @@ async fn lake(store: &Path, lakehouse: Arc<Lakehouse>) -> Lake {
     .unwrap();
     let people: TableName = "curated.people".parse().unwrap();
     lake.commit(&people, Change::Append { rows: vec![rows], progress: Vec::new() }).await.unwrap();
+    // What was known before the commit is fresh enough for a second.
+    lake.fresh_snapshot(&people).await.unwrap();
     lake
 }

@@ -15,7 +15,7 @@ use datafusion::datasource::provider_as_source;
 use datafusion::logical_expr::expr::InSubquery;
 use datafusion::logical_expr::utils::{conjunction, disjunction};
 use datafusion::logical_expr::{
-    Expr, JoinType, LogicalPlan, LogicalPlanBuilder, Operator, Subquery, lit, try_cast, when,
+    BinaryExpr, Expr, JoinType, LogicalPlan, LogicalPlanBuilder, Operator, Subquery, lit, try_cast, when,
 };
 use lakeward_iam::Level;
 
@@ -199,8 +199,19 @@ fn is_comparison(operator: Operator) -> bool {
     matches!(operator, Eq | NotEq | Lt | LtEq | Gt | GtEq)
 }
 
-/// Whether a filter is a comparison of a column with literals, without cast or function; gives the column's name.
-pub(super) fn literal_comparison<'a>(filter: &'a Expr, schema: &Schema) -> Option<&'a str> {
+/// Whether a filter consists of comparisons of such columns with literals, without cast or function. The engine itself
+/// makes `OR` of a short `IN` and `AND` of `BETWEEN`.
+pub(super) fn compares_with_literals(filter: &Expr, schema: &Schema, column: &impl Fn(&str) -> bool) -> bool {
+    match filter {
+        Expr::BinaryExpr(BinaryExpr { left, op: Operator::And | Operator::Or, right }) => {
+            compares_with_literals(left, schema, column) && compares_with_literals(right, schema, column)
+        }
+        _ => literal_comparison(filter, schema).is_some_and(column),
+    }
+}
+
+/// The column of a comparison with literals.
+fn literal_comparison<'a>(filter: &'a Expr, schema: &Schema) -> Option<&'a str> {
     let same_type = |column: &Column, literal: &ScalarValue| {
         !literal.is_null()
             && schema.field_with_name(&column.name).is_ok_and(|field| *field.data_type() == literal.data_type())

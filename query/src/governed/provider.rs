@@ -51,7 +51,7 @@ impl GovernedProvider {
 
     /// Whether a filter may be evaluated below an opaque barrier.
     fn may_prune(&self, rows: &Rows, filter: &Expr) -> bool {
-        plan::literal_comparison(filter, &self.view.schema).is_some_and(|name| self.as_stored(rows, name))
+        plan::compares_with_literals(filter, &self.view.schema, &|name| self.as_stored(rows, name))
     }
 
     fn is_transparent(&self, rows: &Rows, projection: &[usize], filters: &[Expr]) -> bool {

@@ -10,7 +10,9 @@ async fn no_error_holds_a_value_of_the_data() {
         ("SELECT CAST(number AS INT) FROM patients", ErrorCode::Evaluation),
         ("SELECT CAST(family_name AS DATE) FROM patients", ErrorCode::Evaluation),
         ("SELECT 1 / (CASE WHEN number = '12' THEN 0 ELSE 1 END) FROM patients", ErrorCode::Evaluation),
-        ("SELECT arrow_cast(birth_date, 'Int8') FROM patients WHERE family_name = 'Ada'", ErrorCode::Evaluation),
+        ("SELECT arrow_cast(number, 'Int8') FROM patients", ErrorCode::Evaluation),
+        ("SELECT arrow_cast(extract(year FROM birth_date), 'Int8') FROM patients", ErrorCode::Evaluation),
+        ("SELECT arrow_cast(birth_date, 'Int8') FROM patients", ErrorCode::InvalidRequest),
         ("SELECT to_timestamp(number) FROM patients", ErrorCode::Evaluation),
     ] {
         let error = house.error(Person::Keeper, sql).await;

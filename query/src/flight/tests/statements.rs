@@ -7,7 +7,7 @@ use arrow_flight::sql::{
     ProstMessageExt,
 };
 use arrow_flight::{Action, FlightData, FlightDescriptor};
-use datafusion::arrow::array::{Array, AsArray, Int64Array, RecordBatch, StringArray};
+use datafusion::arrow::array::{AsArray, Int64Array, RecordBatch, StringArray};
 use datafusion::arrow::datatypes::{DataType, Int64Type};
 use futures::{StreamExt, TryStreamExt};
 use prost::Message;
@@ -185,6 +185,6 @@ async fn statements_are_refused_by_kind() {
     assert!(refused.message().starts_with("refused.ddl: "), "{}", refused.message());
     let refused = status(client.execute_update("SELECT 1".to_owned(), None).await.unwrap_err());
     assert!(refused.message().starts_with("refused.statement: "), "{}", refused.message());
-    let refused = client.prepare("SELECT FROM WHERE".to_owned(), None).await.map(drop).unwrap_err();
+    let refused = client.prepare("SELEC 1".to_owned(), None).await.map(drop).unwrap_err();
     assert!(status(refused).message().starts_with("syntax: "));
 }
