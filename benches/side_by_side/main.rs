@@ -1,0 +1,69 @@
+//! Side by side in one run: ingest against a plain Python job, governed against bare DataFusion.
+//!
+//! A *pair* is the same work done by two *sides*. Their runs alternate, so that whatever else the machine does meets
+//! both. What is told of a pair is the median of its rounds, and the median of the rounds' ratios.
+//!
+//! `make bench` runs it whole and writes `benches/RESULTS.md`; `make bench ARGS=--quick` is a smoke run that writes
+//! nothing.
+
+// It is a command: the table is its output.
+#![allow(clippy::print_stdout)]
+
+mod arguments;
+mod clock;
+mod ingest;
+mod machine;
+mod pair;
+mod query;
+mod report;
+
+use std::path::Path;
+
+use anyhow::Context;
+use clap::Parser;
+
+use arguments::{Arguments, Part, Task};
+use machine::Machine;
+use pair::Pair;
+
+/// Where the repository is.
+const ROOT: &str = env!("CARGO_MANIFEST_DIR");
+
+fn main() -> anyhow::Result<()> {
+    let arguments = Arguments::parse();
+    let runtime = tokio::runtime::Runtime::new().context("cannot start threads")?;
+    match arguments.task {
+        Some(Task::IngestOnce(task)) => runtime.block_on(ingest::once(&task)),
+        None => runtime.block_on(compare(&arguments)),
+    }
+}
+
+/// The problems of a folder as one error.
+fn report_problems<P: std::fmt::Display>(problems: &[P]) -> anyhow::Error {
+    anyhow::anyhow!("{}", problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))
+}
+
+async fn compare(arguments: &Arguments) -> anyhow::Result<()> {
+    let machine = Machine::look(Path::new(ROOT));
+    let places = env!("CARGO_TARGET_TMPDIR");
+    std::fs::create_dir_all(places).with_context(|| format!("cannot make {places}"))?;
+    let folder = tempfile::Builder::new().prefix("side-by-side-").tempdir_in(places)?;
+    let mut pairs: Vec<Pair> = Vec::new();
+    if arguments.part != Some(Part::Query) {
+        pairs.extend(ingest::compare(arguments, &folder.path().join("ingest")).await?);
+    }
+    if arguments.part != Some(Part::Ingest) {
+        pairs.extend(query::compare(arguments, &folder.path().join("query")).await?);
+    }
+    let table = report::table(&pairs);
+    println!("\n{machine}\n\n{table}");
+    if arguments.is_whole() {
+        let file = Path::new(ROOT).join("benches/RESULTS.md");
+        let text = report::document(&machine, &pairs, arguments);
+        std::fs::write(&file, text).with_context(|| format!("cannot write {}", file.display()))?;
+        println!("written to benches/RESULTS.md");
+    } else {
+        println!("not written to benches/RESULTS.md: that is for a whole run");
+    }
+    Ok(())
+}

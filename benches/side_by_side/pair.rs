@@ -1,0 +1,94 @@
+//! The rounds of a pair, and what they come to.
+
+/// Numbers of one side, a number a round.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Samples(Vec<f64>);
+
+impl Samples {
+    pub(crate) fn push(&mut self, sample: f64) {
+        self.0.push(sample);
+    }
+
+    pub(crate) fn median(&self) -> f64 {
+        let sorted = self.sorted();
+        match sorted.len() {
+            0 => f64::NAN,
+            odd if odd % 2 == 1 => sorted[odd / 2],
+            even => (sorted[even / 2 - 1] + sorted[even / 2]) / 2.0,
+        }
+    }
+
+    pub(crate) fn least(&self) -> f64 {
+        self.sorted().first().copied().unwrap_or(f64::NAN)
+    }
+
+    pub(crate) fn most(&self) -> f64 {
+        self.sorted().last().copied().unwrap_or(f64::NAN)
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    fn sorted(&self) -> Vec<f64> {
+        let mut sorted = self.0.clone();
+        sorted.sort_by(f64::total_cmp);
+        sorted
+    }
+}
+
+impl FromIterator<f64> for Samples {
+    fn from_iter<I: IntoIterator<Item = f64>>(samples: I) -> Self {
+        Self(samples.into_iter().collect())
+    }
+}
+
+/// What the ratio has to be.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Target {
+    AtLeast(f64),
+    AtMost(f64),
+    /// It is only told.
+    None,
+}
+
+impl Target {
+    pub(crate) fn is_met(self, ratio: f64) -> Option<bool> {
+        match self {
+            Target::AtLeast(least) => Some(ratio >= least),
+            Target::AtMost(most) => Some(ratio <= most),
+            Target::None => None,
+        }
+    }
+}
+
+/// One line of the table.
+#[derive(Debug, Clone)]
+pub(crate) struct Pair {
+    /// The work.
+    pub(crate) what: String,
+    /// What the numbers are.
+    pub(crate) unit: &'static str,
+    pub(crate) lakeward: Samples,
+    /// The other side, and who that is.
+    pub(crate) other: Samples,
+    pub(crate) against: &'static str,
+    pub(crate) target: Target,
+}
+
+impl Pair {
+    pub(crate) fn new(what: impl Into<String>, unit: &'static str, against: &'static str, target: Target) -> Self {
+        let (lakeward, other) = (Samples::default(), Samples::default());
+        Self { what: what.into(), unit, lakeward, other, against, target }
+    }
+
+    pub(crate) fn push(&mut self, lakeward: f64, other: f64) {
+        self.lakeward.push(lakeward);
+        self.other.push(other);
+    }
+
+    /// Lakeward's number over the other's, round by round: what disturbed a round disturbed both of its runs.
+    pub(crate) fn ratios(&self) -> Samples {
+        self.lakeward.0.iter().zip(&self.other.0).map(|(lakeward, other)| lakeward / other).collect()
+    }
+}
