@@ -1,0 +1,127 @@
+"""Records that nobody should send, and what each gets: a dead letter with its reason or its declared meaning; neighbours land.
+
+All go to one partition, a good record before and a good one after: when the last has landed, everything before it has.
+"""
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from confluent_kafka import Producer
+
+from .lake import Lake, read_run
+
+TOPIC, RAW, CURATED = "clinic.practitioner", "raw.clinic_practitioner", "curated.practitioners"
+PARTITION = 0
+PATIENCE = 90.0
+DEPTH = 10_000
+LARGE = 10_000_000
+
+
+def practitioner(identity: str, **more: object) -> bytes:
+    return json.dumps({"resourceType": "Practitioner", "id": identity, "name": [{"family": "Poison"}], **more}).encode()
+
+
+# What is sent: key, payload, and the beginning of the reason it gets (None: it is good).
+RECORDS: list[tuple[str, bytes | None, str | None]] = [
+    ("poison-before", practitioner("poison-before"), None),
+    ("poison-gone", practitioner("poison-gone"), None),
+    ("poison-large", practitioner("poison-large", text={"div": "x" * LARGE}), None),
+    ("poison-deep", b'{"id": "poison-deep", "a": ' + b"[" * DEPTH + b"]" * DEPTH + b"}", "json.depth"),
+    ("poison-deep-open", b'{"a":' * DEPTH, "json.depth"),
+    ("poison-utf8", b'{"id": "poison-\xff\xfe"}', "json.utf8"),
+    ("poison-none", b"this is no JSON", "json.syntax"),
+    ("poison-cut", practitioner("poison-cut")[:-5], "json.truncated"),
+    ("poison-empty", b"", "json.empty"),
+    ("poison-array", b"[1, 2, 3]", "json.type"),
+    ("poison-more", b"{}{}", "json.trailing"),
+    ("poison-type", b'{"resourceType": "Practitioner", "id": "poison-type", "name": "a text"}', "json.type"),
+    ("poison-keyless", b'{"resourceType": "Practitioner", "name": [{"family": "Poison"}]}', "required:practitioner_id"),
+    ("poison-twice", b'{"resourceType": "Practitioner", "id": "poison-first", "id": "poison-twice"}', None),
+    ("poison-gone", None, None),
+    ("poison-after", practitioner("poison-after"), None),
+]
+# In the curated table at the end. Of a key that stands twice the last one counts, as in most readers of JSON.
+STAND = {"poison-before", "poison-large", "poison-twice", "poison-after"}
+
+
+def send(run: dict) -> dict[int, tuple[str, bytes | None, str | None]]:
+    """Sends them all; gives them by offset."""
+    kafka = run["parts"]["kafka"]
+    user = kafka["users"]["producer"]
+    producer = Producer({
+        "bootstrap.servers": kafka["bootstrap"],
+        "security.protocol": "SASL_SSL",
+        "sasl.mechanism": kafka["mechanism"],
+        "sasl.username": user["name"],
+        "sasl.password": Path(user["password_file"]).read_text().strip(),
+        "ssl.ca.location": kafka["ca"],
+        "message.max.bytes": 2 * LARGE,
+    })
+    by_offset, failures = {}, []
+
+    def delivered(record: tuple[str, bytes | None, str | None]) -> Callable:
+        def note(error: object, message: object) -> None:
+            if error:
+                failures.append(f"{record[0]}: {error}")
+            else:
+                by_offset[message.offset()] = record
+
+        return note
+
+    for record in RECORDS:
+        producer.produce(TOPIC, key=record[0].encode(), value=record[1], partition=PARTITION, on_delivery=delivered(record))
+    producer.flush(60)
+    if failures or len(by_offset) != len(RECORDS):
+        sys.exit(f"the broker took {len(by_offset)} of {len(RECORDS)} records: {failures}")
+    return by_offset
+
+
+def until(what: str, holds: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not holds():
+        if time.monotonic() > deadline:
+            sys.exit(f"after {PATIENCE:.0f} s still not: {what}")
+        time.sleep(0.5)
+
+
+def at(rows: list[dict], offsets: dict) -> dict[int, dict]:
+    return {row["offset"]: row for row in rows if row["partition"] == PARTITION and row["offset"] in offsets}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--run", type=Path, required=True, help="run.json of `python -m parts config`")
+    run = read_run(parser.parse_args().run)
+    lake = Lake(run)
+    sent = send(run)
+    bad = {offset: reason for offset, (_, _, reason) in sent.items() if reason}
+
+    def standing() -> set[str]:
+        return {row["practitioner_id"] for row in lake.rows(CURATED) if row["practitioner_id"].startswith("poison-")}
+
+    until("the last good record is curated", lambda: "poison-after" in standing())
+    until("every bad record is a dead letter", lambda: len(at(lake.rows(f"{RAW}__dead_letter"), sent)) >= len(bad))
+
+    differences = []
+    letters, raw = at(lake.rows(f"{RAW}__dead_letter"), sent), at(lake.rows(RAW), sent)
+    for offset, (name, payload, reason) in sorted(sent.items()):
+        if offset not in raw or raw[offset]["payload"] != payload:
+            differences.append(f"{name}: its bytes do not stand in {RAW} as they were sent")
+        letter = letters.get(offset)
+        if reason is None and letter:
+            differences.append(f"{name}: is a dead letter for `{letter['reason']}`, and should not be")
+        if reason is not None and (letter is None or not letter["reason"].startswith(reason) or letter["payload"] != payload):
+            differences.append(f"{name}: expected a dead letter for `{reason}` with its payload, found `{letter and letter['reason']}`")
+    if standing() != STAND:
+        differences.append(f"{CURATED}: found {sorted(standing())}, expected {sorted(STAND)}")
+    print(f"{len(sent)} records, {len(letters)} dead letters; {len(differences)} differences")
+    print("\n".join(differences), file=sys.stderr)
+    sys.exit(1 if differences else 0)
+
+
+if __name__ == "__main__":
+    main()
