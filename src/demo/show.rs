@@ -12,8 +12,11 @@ pub(super) struct Shown {
     pub(super) answer: Result<Vec<RecordBatch>, String>,
 }
 
-/// What stands where a cell is hidden.
+/// What stands where a cell is hidden, or may be: nobody is told which of the cells of a column that is not clear are empty.
 pub(super) const HIDDEN: &str = "·";
+
+/// The field metadata that says how a column is shown.
+const LEVEL: &str = "lakeward.level";
 
 /// A table with a line for each person's first and last row. Cells that are hidden are dots.
 pub(super) fn side_by_side(columns: &[&str], answers: &[Shown]) -> String {
@@ -43,15 +46,20 @@ pub(super) fn side_by_side(columns: &[&str], answers: &[Shown]) -> String {
     draw(&heads, &lines)
 }
 
-/// Every cell of every row as text.
+/// Every cell of every row as text; a cell that is clear and has no value is empty.
 pub(super) fn rows_of(batches: &[RecordBatch]) -> Vec<Vec<String>> {
-    let options = FormatOptions::default().with_null(HIDDEN);
     let mut rows = Vec::new();
     for batch in batches {
-        let columns: Vec<_> = batch
-            .columns()
+        let schema = batch.schema();
+        let columns: Vec<_> = schema
+            .fields()
             .iter()
-            .filter_map(|column| ArrayFormatter::try_new(column.as_ref(), &options).ok())
+            .zip(batch.columns())
+            .filter_map(|(field, column)| {
+                let clear = field.metadata().get(LEVEL).is_some_and(|level| level == "clear");
+                let options = FormatOptions::default().with_null(if clear { "" } else { HIDDEN });
+                ArrayFormatter::try_new(column.as_ref(), &options).ok()
+            })
             .collect();
         for row in 0..batch.num_rows() {
             rows.push(columns.iter().map(|column| column.value(row).to_string()).collect());

@@ -1,4 +1,5 @@
 //! One integration binary, a module per topic.
 
 mod crate_edges;
+mod demo;
 mod real;
