@@ -3,6 +3,7 @@
 use arrow::array::RecordBatch;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use std::io::IsTerminal;
+use unicode_width::UnicodeWidthStr;
 
 /// What one person got.
 pub(super) struct Shown {
@@ -78,19 +79,19 @@ fn draw(heads: &[String], lines: &[Vec<String>]) -> String {
             cell.to_owned()
         }
     };
-    let mut widths: Vec<usize> = heads.iter().map(|head| head.chars().count()).collect();
+    let mut widths: Vec<usize> = heads.iter().map(|head| head.width()).collect();
     for line in lines.iter().filter(|line| line.len() == heads.len()) {
         for (width, cell) in widths.iter_mut().zip(line) {
-            *width = (*width).max(cut(cell).chars().count());
+            *width = (*width).max(cut(cell).width());
         }
     }
     for line in lines {
-        widths[0] = widths[0].max(line[0].chars().count());
+        widths[0] = widths[0].max(line[0].width());
     }
     let color = std::io::stdout().is_terminal();
     let paint = |text: String, code: &str| if color { format!("\x1b[{code}m{text}\x1b[0m") } else { text };
     let mut out = String::new();
-    let head: Vec<String> = heads.iter().zip(&widths).map(|(head, width)| format!("{head:<width$}")).collect();
+    let head: Vec<String> = heads.iter().zip(&widths).map(|(head, width)| padded(head, *width)).collect();
     out.push_str(&paint(head.join("  ").trim_end().to_owned(), "1"));
     out.push('\n');
     out.push_str(&"─".repeat(widths.iter().sum::<usize>() + 2 * (widths.len() - 1)));
@@ -106,7 +107,7 @@ fn draw(heads: &[String], lines: &[Vec<String>]) -> String {
             .enumerate()
             .map(|(index, (cell, width))| {
                 let text = if whole { cut(cell) } else { cell.clone() };
-                let padded = format!("{text:<width$}");
+                let padded = padded(&text, *width);
                 if index == 0 {
                     paint(padded, "36")
                 } else if text == HIDDEN {
@@ -120,6 +121,11 @@ fn draw(heads: &[String], lines: &[Vec<String>]) -> String {
         out.push('\n');
     }
     out
+}
+
+/// Filled up with spaces to so many columns of a terminal; a Chinese character takes two.
+fn padded(text: &str, width: usize) -> String {
+    format!("{text}{}", " ".repeat(width.saturating_sub(text.width())))
 }
 
 #[cfg(test)]

@@ -3,6 +3,8 @@
 use std::path::Path;
 use std::process::{Command, Output};
 
+use unicode_width::UnicodeWidthChar;
+
 const README: &str = include_str!("../../README.md");
 /// The folder that the README's demo runs in.
 const FOLDER: &str = ".lakeward/demo";
@@ -12,9 +14,9 @@ fn the_readme_shows_what_the_demo_prints_and_a_second_start_goes_on() {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("demo");
     let _ = std::fs::remove_dir_all(&folder);
     let printed = demo(&folder, &[]);
-    let folder_text = folder.display().to_string();
+    let below = folder.strip_prefix(env!("CARGO_MANIFEST_DIR")).unwrap_or(&folder).display().to_string();
     let shown = README.split("```text\n").nth(1).unwrap().split("```").next().unwrap();
-    let (shown, printed) = (shape(shown), shape(&printed.replace(&folder_text, FOLDER)));
+    let (shown, printed) = (shape(shown), shape(&printed.replace(&below, FOLDER)));
     for (line, (shown, printed)) in shown.iter().zip(&printed).enumerate() {
         assert_eq!(shown, printed, "line {} of the README's demo is not what the demo prints", line + 1);
     }
@@ -45,27 +47,38 @@ fn run(folder: &Path, arguments: &[&str]) -> Output {
 
 /// Lines without what differs from run to run. In the table of answers only who asks and what is hidden stays.
 fn shape(text: &str) -> Vec<String> {
-    let mut in_table = false;
+    let mut columns = Vec::new();
     let lines = text.trim_end().lines().map(|line| {
-        in_table = (in_table || line.starts_with("who asks")) && !line.starts_with("all as");
-        match in_table {
-            true => cells(line),
-            false => without_numbers(line),
+        if line.starts_with("who asks") {
+            columns = starts(line);
         }
+        let is_cells = !columns.is_empty() && (line.starts_with(' ') || line.contains(" (")) && !line.contains('–');
+        if is_cells { cells(line, &columns) } else { without_numbers(line.trim_end_matches('─')) }
     });
     lines.collect()
 }
 
-/// The dots of hidden cells and the words before the first number; other cells as `x`.
-fn cells(line: &str) -> String {
-    let cells = line.split("  ").map(str::trim).filter(|cell| !cell.is_empty());
-    let shapes = cells.map(|cell| match cell {
-        "·" | "–" => cell,
-        _ if cell.starts_with('─') => "─",
-        _ if cell.chars().all(|c| c.is_lowercase() || "._ ()…[]".contains(c)) => cell,
-        _ => "x",
+/// Where the columns of a table begin, in characters, by its head.
+fn starts(head: &str) -> Vec<usize> {
+    let chars: Vec<char> = head.chars().collect();
+    let begins =
+        |at: &usize| chars[*at] != ' ' && (*at == 0 || (chars[at - 1] == ' ' && (*at < 2 || chars[at - 2] == ' ')));
+    (0..chars.len()).filter(begins).collect()
+}
+
+/// Who asks; `·` for a hidden cell and `x` for any other.
+fn cells(line: &str, columns: &[usize]) -> String {
+    // A character that takes two columns of the terminal is followed by an empty one.
+    let wide = |c: char| std::iter::once(c).chain(std::iter::repeat_n(' ', c.width().unwrap_or(1).saturating_sub(1)));
+    let chars: Vec<char> = line.chars().flat_map(wide).collect();
+    let ends = columns[1..].iter().copied().chain([chars.len()]);
+    let cells = columns.iter().zip(ends).map(|(from, to)| {
+        let cell =
+            chars.get(*from..to.min(chars.len())).map(|cell| cell.iter().collect::<String>()).unwrap_or_default();
+        let cell = cell.trim().to_owned();
+        if *from == 0 || cell == "·" { cell } else { "x".to_owned() }
     });
-    shapes.collect::<Vec<_>>().join(" ")
+    cells.collect::<Vec<_>>().join(" ")
 }
 
 fn without_numbers(line: &str) -> String {
