@@ -18,6 +18,7 @@ mod query;
 mod report;
 
 use std::path::Path;
+use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::Parser;
@@ -29,12 +30,21 @@ use pair::Pair;
 /// Where the repository is.
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
-fn main() -> anyhow::Result<()> {
-    let arguments = Arguments::parse();
+fn main() -> ExitCode {
+    match run(&Arguments::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("bench: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Runtime::new().context("cannot start threads")?;
-    match arguments.task {
-        Some(Task::IngestOnce(task)) => runtime.block_on(ingest::once(&task)),
-        None => runtime.block_on(compare(&arguments)),
+    match &arguments.task {
+        Some(Task::IngestOnce(task)) => runtime.block_on(ingest::once(task)),
+        None => runtime.block_on(compare(arguments)),
     }
 }
 

@@ -121,5 +121,9 @@ async fn fill(lake: &Lake, orders: usize) -> anyhow::Result<()> {
             lake.commit(name, Change::Append { rows: vec![batch], progress: Vec::new() }).await?;
         }
     }
+    // Statements may be answered from a snapshot of a second ago, which would lack the last commits.
+    for name in &names {
+        lake.fresh_snapshot(name).await?;
+    }
     Ok(())
 }
