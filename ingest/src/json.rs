@@ -72,14 +72,16 @@ impl std::fmt::Display for Shape {
 pub(crate) struct Checked {
     /// There is a number with a fraction or an exponent somewhere.
     pub(crate) fractions: bool,
+    /// A member somewhere may have one of the names that were watched for.
+    pub(crate) watched: bool,
 }
 
-/// Checks that `payload` is exactly one JSON object.
-pub(crate) fn check_object(payload: &[u8]) -> Result<Checked, Malformed> {
+/// Checks that `payload` is exactly one JSON object, and whether a member anywhere in it has one of the names in `watched`.
+pub(crate) fn check_object(payload: &[u8], watched: &[String]) -> Result<Checked, Malformed> {
     if let Err(error) = std::str::from_utf8(payload) {
         return Err(Malformed::Utf8(error.valid_up_to()));
     }
-    let mut scan = Scan { bytes: payload, at: 0, fractions: false };
+    let mut scan = Scan { bytes: payload, at: 0, fractions: false, names: watched, watched: false };
     scan.skip_space();
     let first = scan.peek().ok_or(Malformed::Empty)?;
     scan.document()?;
@@ -88,7 +90,7 @@ pub(crate) fn check_object(payload: &[u8]) -> Result<Checked, Malformed> {
         return Err(Malformed::Trailing(scan.at));
     }
     match first {
-        b'{' => Ok(Checked { fractions: scan.fractions }),
+        b'{' => Ok(Checked { fractions: scan.fractions, watched: scan.watched }),
         b'[' => Err(Malformed::NotAnObject(Shape::Array)),
         b'"' => Err(Malformed::NotAnObject(Shape::Text)),
         b't' | b'f' => Err(Malformed::NotAnObject(Shape::Boolean)),
@@ -101,6 +103,8 @@ struct Scan<'a> {
     bytes: &'a [u8],
     at: usize,
     fractions: bool,
+    names: &'a [String],
+    watched: bool,
 }
 
 /// Which container is open, one bit a level: set for an object.
@@ -209,7 +213,13 @@ impl Scan<'_> {
         if self.peek() != Some(b'"') {
             return Err(Malformed::Syntax(self.at));
         }
+        let start = self.at + 1;
         self.string()?;
+        if !self.names.is_empty() && !self.watched {
+            let name = &self.bytes[start..self.at - 1];
+            // A name with an escape may be any.
+            self.watched = name.contains(&b'\\') || self.names.iter().any(|watched| watched.as_bytes() == name);
+        }
         if self.token()? != b':' {
             return Err(Malformed::Syntax(self.at));
         }
@@ -345,13 +355,26 @@ mod tests {
             (b"\"x\"", "json.type: $ is a string, expected an object"),
             (deep.as_bytes(), "json.depth: more than 120 levels at byte 120"),
         ] {
-            let met = check_object(payload).map_err(|m| m.to_string());
+            let met = check_object(payload, &[]).map_err(|m| m.to_string());
             assert_eq!(
                 met.err().as_deref(),
                 Some(reason),
                 "{}",
                 String::from_utf8_lossy(&payload[..payload.len().min(40)])
             );
+        }
+    }
+
+    #[test]
+    fn a_watched_name_is_noticed_as_a_members_name_only() {
+        let watched = ["count".to_owned()];
+        for (payload, noticed) in [
+            (r#"{"a":[{"count":1}]}"#, true),
+            (r#"{"\u0063ount":1}"#, true),
+            (r#"{"counts":1,"a":"count","b":["count"]}"#, false),
+            (r#"{"a":1}"#, false),
+        ] {
+            assert_eq!(check_object(payload.as_bytes(), &watched).unwrap().watched, noticed, "{payload}");
         }
     }
 
@@ -393,7 +416,12 @@ mod tests {
                 true => accepted += 1,
                 false => refused += 1,
             }
-            assert_eq!(check_object(&bytes).is_ok(), oracle, "round {round}: {:?}", String::from_utf8_lossy(&bytes));
+            assert_eq!(
+                check_object(&bytes, &[]).is_ok(),
+                oracle,
+                "round {round}: {:?}",
+                String::from_utf8_lossy(&bytes)
+            );
         }
         assert!(accepted > 5_000 && refused > 5_000, "{accepted} accepted, {refused} refused");
     }
