@@ -14,11 +14,11 @@ use datafusion::common::DataFusionError;
 use futures::stream::BoxStream;
 use futures::{Stream, StreamExt, stream};
 use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
 
 use crate::audit::Outcome;
 use crate::ledger::Ledger;
 use crate::translate;
+use crate::workers::{Running, Workers};
 use crate::{ErrorCode, QueryError};
 
 /// Batches of an answer; dropping it ends the statement.
@@ -56,10 +56,11 @@ impl Answer {
         batches: impl Stream<Item = Result<RecordBatch, DataFusionError>> + Send + 'static,
         limits: Limits,
         ledger: Ledger,
-    ) -> Self {
+        workers: &Workers,
+    ) -> Result<Self, QueryError> {
         let truncated = Arc::new(AtomicBool::new(false));
         let (sender, receiver) = mpsc::channel(AHEAD);
-        let task = tokio::spawn(async move {
+        let task = workers.spawn(async move {
             let mut batches = std::pin::pin!(batches);
             while let Some(batch) = batches.next().await {
                 let failed = batch.is_err();
@@ -67,10 +68,10 @@ impl Answer {
                     break;
                 }
             }
-        });
+        })?;
         let reader = Reader {
             receiver,
-            task: Running(task),
+            task,
             schema: Arc::clone(&schema),
             left: limits.rows,
             deadline: limits.deadline,
@@ -93,22 +94,13 @@ impl Answer {
             }
         });
         // Readers may poll once more after the end; an unfold must not be.
-        Self { schema, stream: stream.fuse().boxed(), row_limit: limits.rows, truncated, time_limit: limits.time }
-    }
-}
-
-/// Ends the task when it is dropped.
-struct Running(JoinHandle<()>);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        self.0.abort();
+        Ok(Self { schema, stream: stream.fuse().boxed(), row_limit: limits.rows, truncated, time_limit: limits.time })
     }
 }
 
 struct Reader {
     receiver: mpsc::Receiver<Result<RecordBatch, DataFusionError>>,
-    task: Running,
+    task: Running<()>,
     schema: SchemaRef,
     left: usize,
     deadline: Instant,
@@ -146,7 +138,7 @@ impl Reader {
 
     /// The task is over: by itself, or by a panic.
     async fn ended(&mut self) -> Option<QueryError> {
-        match (&mut self.task.0).await {
+        match self.task.ended().await {
             Ok(()) => None,
             Err(_) => {
                 tracing::error!("the engine panicked while it ran a statement");

@@ -35,6 +35,7 @@ mod session;
 mod tests;
 mod translate;
 mod verifier;
+mod workers;
 
 pub use answer::{Answer, AnswerStream};
 pub use audit::{Audit, AuditEvent, AuditedColumn, AuditedTable, Outcome, TracingAudit};

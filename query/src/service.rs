@@ -1,18 +1,19 @@
 //! The one service every protocol asks.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
+use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::common::{DataFusionError, ParamValues};
 use datafusion::execution::session_state::SessionState;
 use datafusion::logical_expr::LogicalPlan;
-use datafusion::physical_plan::{ExecutionPlan, execute_stream};
+use datafusion::physical_plan::execute_stream;
 use datafusion::sql::resolve::resolve_table_references;
-use futures::{FutureExt, stream};
+use futures::StreamExt;
+use futures::stream::{self, BoxStream};
 use lakeward_iam::{Policies, Principal};
 use lakeward_tables::{GovernedTable, Lake, Lakehouse, TableName};
 use parking_lot::Mutex;
@@ -28,6 +29,7 @@ use crate::masks::MaskContext;
 use crate::session::{CATALOG, DEFAULT_SCHEMA, Sessions};
 use crate::translate;
 use crate::verifier::{self, Expected};
+use crate::workers::Workers;
 use crate::{
     Answer, Audit, ErrorCode, Masks, Prepared, PseudonymKeys, QueryConfig, QueryError, QueryMetrics, RequestContext,
     VisibleColumn, VisibleTable,
@@ -46,11 +48,16 @@ struct Inner {
     masks: Masks,
     keys: PseudonymKeys,
     config: QueryConfig,
-    sessions: Result<Sessions, QueryError>,
+    engine: Result<Engine, QueryError>,
     audit: Arc<dyn Audit>,
     metrics: QueryMetrics,
     /// Views by principal; policies and contracts do not change while the service lives.
     views: Mutex<HashMap<String, Views>>,
+}
+
+struct Engine {
+    sessions: Sessions,
+    workers: Workers,
 }
 
 struct Declared {
@@ -98,7 +105,7 @@ impl QueryService {
         audit: Arc<dyn Audit>,
         metrics: QueryMetrics,
     ) -> Self {
-        let sessions = Sessions::new(&config).map_err(|error| {
+        let engine = Engine::new(&config).map_err(|error| {
             tracing::error!(%error, "the engine cannot be set up");
             QueryError::internal()
         });
@@ -110,7 +117,7 @@ impl QueryService {
             })
             .collect();
         let views = Mutex::default();
-        let inner = Inner { snapshots, tables, policies, masks, keys, config, sessions, audit, metrics, views };
+        let inner = Inner { snapshots, tables, policies, masks, keys, config, engine, audit, metrics, views };
         Self { inner: Arc::new(inner) }
     }
 
@@ -121,7 +128,9 @@ impl QueryService {
 
     /// Parses, governs and plans a statement, without running it. `$1` … are its parameters.
     pub async fn plan(&self, context: &RequestContext, sql: &str) -> Result<Prepared, QueryError> {
-        bounded(self.inner.limits(context), self.inner.prepare(context, sql)).await
+        let deadline = self.inner.limits(context).deadline;
+        let (inner, context, sql) = (Arc::clone(&self.inner), context.clone(), sql.to_owned());
+        self.inner.engine()?.workers.run(deadline, async move { inner.prepare(&context, &sql).await }).await
     }
 
     /// Runs a statement. It is planned anew under the policies and snapshots of this moment.
@@ -136,19 +145,13 @@ impl QueryService {
         let mut ledger =
             Ledger::open(Arc::clone(&inner.audit), inner.metrics.clone(), context, sql, Arc::clone(&reads));
         let limits = inner.limits(context);
-        match bounded(limits, inner.start(context, sql, parameters, reads)).await {
-            Ok(Started::Rows { schema, state, physical }) => match execute_stream(physical, state.task_ctx()) {
-                Ok(batches) => Ok(Answer::start(schema, batches, limits, ledger)),
-                Err(error) => {
-                    let error = translate::execution(&error);
-                    ledger.finish(Outcome::Failed(error.code));
-                    Err(error)
-                }
-            },
-            Ok(Started::Explanation(batch)) => {
-                let schema = batch.schema();
-                Ok(Answer::start(schema, stream::iter([Ok(batch)]), limits, ledger))
-            }
+        let started = {
+            let (inner, context, sql) = (Arc::clone(inner), context.clone(), sql.to_owned());
+            async move { inner.start(&context, &sql, parameters, reads).await }
+        };
+        let workers = &inner.engine()?.workers;
+        match workers.run(limits.deadline, started).await {
+            Ok((schema, batches)) => Answer::start(schema, batches, limits, ledger, workers),
             Err(error) => {
                 ledger.finish(Outcome::Failed(error.code));
                 Err(error)
@@ -183,24 +186,20 @@ fn visible(view: &View) -> VisibleTable {
     }
 }
 
-enum Started {
-    Rows { schema: SchemaRef, state: Box<SessionState>, physical: Arc<dyn ExecutionPlan> },
-    Explanation(datafusion::arrow::array::RecordBatch),
-}
+/// Columns and batches of a statement that runs.
+type Started = (SchemaRef, BoxStream<'static, Result<RecordBatch, DataFusionError>>);
 
-/// Runs the future until the deadline; a panic in it is an internal error.
-async fn bounded<T>(limits: Limits, future: impl Future<Output = Result<T, QueryError>>) -> Result<T, QueryError> {
-    match tokio::time::timeout_at(limits.deadline.into(), AssertUnwindSafe(future).catch_unwind()).await {
-        Ok(Ok(result)) => result,
-        Ok(Err(_)) => {
-            tracing::error!("the engine panicked while it planned a statement");
-            Err(QueryError::internal())
-        }
-        Err(_) => Err(QueryError::time_limit()),
+impl Engine {
+    fn new(config: &QueryConfig) -> Result<Self, DataFusionError> {
+        Ok(Self { sessions: Sessions::new(config)?, workers: Workers::start(config.target_partitions)? })
     }
 }
 
 impl Inner {
+    fn engine(&self) -> Result<&Engine, QueryError> {
+        self.engine.as_ref().map_err(Clone::clone)
+    }
+
     fn limits(&self, context: &RequestContext) -> Limits {
         let now = Instant::now();
         let deadline = context.deadline.min(now + self.config.time_limit);
@@ -244,10 +243,11 @@ impl Inner {
         verifier::verify(&physical, &expected)?;
         if question.explain {
             let batch = explain::explanation(&optimized, &physical).map_err(|_| QueryError::internal())?;
-            return Ok(Started::Explanation(batch));
+            return Ok((batch.schema(), stream::iter([Ok(batch)]).boxed()));
         }
         let schema = answer_schema(optimized.schema().as_arrow());
-        Ok(Started::Rows { schema, state: Box::new(state), physical })
+        let batches = execute_stream(physical, state.task_ctx()).map_err(|error| translate::execution(&error))?;
+        Ok((schema, batches.boxed()))
     }
 
     /// The logical plan of a question over the governed tables. Without rows, tables can only be described.
@@ -260,7 +260,7 @@ impl Inner {
         reads: Reads,
     ) -> Result<Planned, QueryError> {
         let told = |error: DataFusionError| translate::planning(&error, &question.literals);
-        let sessions = self.sessions.as_ref().map_err(Clone::clone)?;
+        let sessions = &self.engine()?.sessions;
         let now = self.config.now.unwrap_or_else(Utc::now);
         let views = self.views(&context.principal);
         let named = match with_rows {

@@ -23,6 +23,7 @@ use datafusion::prelude::SessionConfig;
 use lakeward_iam::Principal;
 
 use crate::QueryConfig;
+use crate::gate::REFUSED_FUNCTIONS;
 
 /// Name of the only catalog.
 pub(crate) const CATALOG: &str = "lakeward";
@@ -57,7 +58,7 @@ impl Sessions {
             .with_runtime_env(runtime)
             .with_catalog_list(Arc::new(MemoryCatalogProviderList::new()))
             .with_expr_planners(SessionStateDefaults::default_expr_planners())
-            .with_scalar_functions(SessionStateDefaults::default_scalar_functions())
+            .with_scalar_functions(scalar_functions())
             .with_higher_order_functions(SessionStateDefaults::default_higher_order_functions())
             .with_aggregate_functions(SessionStateDefaults::default_aggregate_functions())
             .with_window_functions(SessionStateDefaults::default_window_functions())
@@ -91,6 +92,13 @@ impl Sessions {
         }
         Ok(state)
     }
+}
+
+/// The engine's functions without those that the gate refuses.
+fn scalar_functions() -> Vec<Arc<ScalarUDF>> {
+    let mut functions = SessionStateDefaults::default_scalar_functions();
+    functions.retain(|function| !REFUSED_FUNCTIONS.contains(&function.name()));
+    functions
 }
 
 /// A function without arguments whose value is fixed for the statement.

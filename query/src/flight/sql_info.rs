@@ -99,7 +99,7 @@ fn about_the_language(facts: &mut SqlInfoDataBuilder) {
     facts.append(SqlInfo::SqlDatetimeFunctions, TIME);
     facts.append(SqlInfo::SqlSupportsColumnAliasing, true);
     facts.append(SqlInfo::SqlNullPlusNullIsNull, true);
-    facts.append(SqlInfo::SqlSupportsConvert, &HashMap::<i32, Vec<i32>>::new());
+    facts.append(SqlInfo::SqlSupportsConvert, HashMap::<i32, Vec<i32>>::new());
     facts.append(SqlInfo::SqlSupportsTableCorrelationNames, true);
     facts.append(SqlInfo::SqlSupportsDifferentTableCorrelationNames, false);
     facts.append(SqlInfo::SqlSupportsExpressionsInOrderBy, true);

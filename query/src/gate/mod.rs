@@ -4,7 +4,8 @@
 //! someone has thought about it.
 
 mod plan;
+mod size;
 mod statement;
 
 pub(crate) use plan::check_plan;
-pub(crate) use statement::{Question, parse};
+pub(crate) use statement::{Question, REFUSED_FUNCTIONS, parse};

@@ -10,6 +10,7 @@ use datafusion::sql::sqlparser::ast::{
 };
 use datafusion::sql::sqlparser::tokenizer::Location;
 
+use super::size;
 use crate::error::{ErrorCode, QueryError, RefusedKind};
 use crate::translate;
 
@@ -24,15 +25,14 @@ pub(crate) struct Question {
     pub(crate) literals: Vec<String>,
 }
 
-/// A statement's text has at most this many bytes.
-const LONGEST: usize = 1 << 20;
+/// Functions of the engine that tell of files.
+pub(crate) const REFUSED_FUNCTIONS: [&str; 1] = ["input_file_name"];
+
 const RECURSION_LIMIT: NonZeroUsize = NonZeroUsize::new(64).unwrap();
 
 /// Parses a text; it must hold exactly one statement, of a kind that is allowed.
 pub(crate) fn parse(sql: &str) -> Result<Question, QueryError> {
-    if sql.len() > LONGEST {
-        return Err(QueryError::new(ErrorCode::InvalidRequest, "the statement's text is too long"));
-    }
+    size::check_text(sql)?;
     let parsed = DFParserBuilder::new(sql)
         .with_recursion_limit(RECURSION_LIMIT.get())
         .build()
@@ -69,6 +69,7 @@ pub(crate) fn parse(sql: &str) -> Result<Question, QueryError> {
     };
     let mut statement = allowed(statement, explain)?;
     number_placeholders(&mut statement);
+    size::check_tables(&statement)?;
     let mut inspection = Inspection::default();
     if let ControlFlow::Break(kind) = statement.visit(&mut inspection) {
         return Err(QueryError::refused(kind));
@@ -158,6 +159,16 @@ impl Visitor for Inspection {
         // 'a/b.parquet' in the place of a table.
         let quoted = relation.0.iter().filter_map(|part| part.as_ident()).any(|ident| ident.quote_style == Some('\''));
         if quoted { ControlFlow::Break(RefusedKind::ExternalTable) } else { ControlFlow::Continue(()) }
+    }
+
+    fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<RefusedKind> {
+        if let Expr::Function(function) = expr
+            && let Some(name) = function.name.0.last().and_then(|part| part.as_ident())
+            && REFUSED_FUNCTIONS.iter().any(|refused| name.value.eq_ignore_ascii_case(refused))
+        {
+            return ControlFlow::Break(RefusedKind::Function);
+        }
+        ControlFlow::Continue(())
     }
 
     fn pre_visit_value(&mut self, value: &ValueWithSpan) -> ControlFlow<RefusedKind> {

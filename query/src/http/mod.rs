@@ -9,7 +9,7 @@
 //! | `GET /metrics` | none | counters, in the text format of Prometheus |
 //!
 //! Rows are sent as they come and never collected. Every failure is a problem document (RFC 9457) with a code and a
-//! sentence without values; a failure after the first rows shows in the body, see [`encode`]. The server speaks plain
+//! sentence without values; a failure after the first rows shows in the body. The server speaks plain
 //! HTTP/1.1 and HTTP/2: TLS is the business of the gateway in front of it.
 
 mod accept;

@@ -16,9 +16,10 @@ use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::{ParamValues, Result as EngineResult};
 use datafusion::datasource::file_format::parquet::ParquetFormat;
 use datafusion::datasource::listing::{ListingOptions, ListingTable, ListingTableConfig, ListingTableUrl};
+use datafusion::execution::SessionState;
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
 use datafusion::parquet::arrow::ArrowWriter;
-use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::{ExecutionPlan, displayable};
 use futures::TryStreamExt;
 use lakeward_iam::{Claims, Policies, ResourceTable};
 use lakeward_tables::{Column, GovernedTable, TableName};
@@ -26,6 +27,8 @@ use parking_lot::Mutex;
 use prometheus::Registry;
 use tempfile::TempDir;
 
+use crate::catalog::{GovernedCatalog, Tables};
+use crate::session::Sessions;
 use crate::{
     Answer, Audit, AuditEvent, Masks, PseudonymKeys, QueryConfig, QueryError, QueryMetrics, QueryService,
     RequestContext, TableSnapshot, TableSnapshots, attributes_of,
@@ -97,6 +100,7 @@ pub(super) struct House {
     pub(super) service: QueryService,
     pub(super) scans: Arc<Mutex<Vec<Scan>>>,
     pub(super) events: Arc<Mutex<Vec<AuditEvent>>>,
+    bare: SessionState,
     policies: Arc<Policies>,
     _folder: TempDir,
 }
@@ -135,13 +139,19 @@ impl House {
         .into();
         let scans = Arc::default();
         let mut tables = BTreeMap::new();
+        let mut bare = Tables::new();
         for (name, rows) in files {
             let inner = parquet(&folder.path().join(&name), &rows).await;
+            let (schema, table) = name.split_once('.').unwrap();
+            bare.entry(schema.to_owned()).or_default().insert(table.to_owned(), Arc::new(inner.clone()));
             let recording = Recording { name: name.clone(), inner, scans: Arc::clone(&scans) };
             tables.insert(name, Arc::new(recording) as Arc<dyn TableProvider>);
         }
         let events = Arc::new(Mutex::new(Vec::new()));
         let config = QueryConfig { now: Some("2026-06-01T00:00:00Z".parse().unwrap()), target_partitions: 2, ..config };
+        let bare = Sessions::new(&config)
+            .unwrap()
+            .state(Arc::new(GovernedCatalog::without_information(bare)), config.now.unwrap());
         let service = QueryService::over(
             Arc::new(Files(tables)),
             declared(),
@@ -152,7 +162,7 @@ impl House {
             Arc::new(Kept(Arc::clone(&events))),
             QueryMetrics::register(&Registry::new()).unwrap(),
         );
-        Self { service, scans, events, policies, _folder: folder }
+        Self { service, scans, events, bare, policies, _folder: folder }
     }
 
     pub(super) fn context(&self, person: Person) -> RequestContext {
@@ -209,6 +219,13 @@ impl House {
     pub(super) async fn explain(&self, person: Person, sql: &str) -> String {
         let batches = self.batches(person, &format!("EXPLAIN {sql}")).await.unwrap();
         array_value_to_string(batches[0].column(1), 1).unwrap()
+    }
+
+    /// The physical plan of the engine alone, over the same files.
+    pub(super) async fn bare_plan(&self, sql: &str) -> String {
+        let logical = self.bare.create_logical_plan(sql).await.unwrap();
+        let physical = self.bare.create_physical_plan(&logical).await.unwrap();
+        displayable(physical.as_ref()).indent(false).to_string().trim_end().to_owned()
     }
 
     /// The levels of an answer's columns, where they are told.

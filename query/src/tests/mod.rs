@@ -1,5 +1,6 @@
 //! The service as a whole, over a small chain of clinics in Parquet files.
 
+mod attacks;
 mod barrier;
 mod errors;
 mod house;
