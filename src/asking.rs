@@ -9,6 +9,9 @@ use serde::Deserialize;
 /// Media type of an Arrow IPC stream.
 pub(crate) const ARROW: &str = "application/vnd.apache.arrow.stream";
 
+/// The metadata of an answer's field that says how the column is shown.
+pub(crate) const LEVEL: &str = "lakeward.level";
+
 /// What an endpoint says when it refuses (RFC 9457).
 #[derive(Debug, Deserialize)]
 struct Problem {

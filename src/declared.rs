@@ -30,7 +30,13 @@ impl Declared {
                 return Err(problems);
             }
         };
-        let resources: Vec<ResourceTable> = lakehouse.governed_tables().iter().map(resource).collect();
+        let governed = lakehouse.governed_tables();
+        // Raw tables are clear or hidden: the engine made their types, and no mask was written for them.
+        let (_, maskable): (Vec<_>, Vec<_>) = governed.iter().cloned().partition(|table| table.name.schema == "raw");
+        if let Some(masks) = &masks {
+            problems.extend(masks.check(&maskable).iter().map(ToString::to_string));
+        }
+        let resources: Vec<ResourceTable> = governed.iter().map(resource).collect();
         let policies = Policies::load(&policies_folder, &resources);
         let policies = policies.map_err(|found| problems.extend(found.iter().map(ToString::to_string))).ok();
         match (masks, policies) {
@@ -39,6 +45,13 @@ impl Declared {
             }
             _ => Err(problems),
         }
+    }
+
+    /// What shows only when every SELECT, quality rule, scope and `readAs` is planned, as `file:line: what is wrong`.
+    pub(crate) async fn misfits(&self) -> anyhow::Result<Vec<String>> {
+        let selects = lakeward_ingest::misfits(&self.lakehouse).await?;
+        let scopes = lakeward_query::check(&self.lakehouse.governed_tables()).await;
+        Ok(selects.iter().map(ToString::to_string).chain(scopes.iter().map(ToString::to_string)).collect())
     }
 }
 

@@ -20,14 +20,32 @@ use clap::Parser;
 use cli::{Cli, Command};
 
 fn main() -> ExitCode {
+    end_quietly_when_nobody_reads();
     let cli = Cli::parse();
     match run(cli.command) {
         Ok(()) => ExitCode::SUCCESS,
+        Err(error) if nobody_reads(&error) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");
             ExitCode::FAILURE
         }
     }
+}
+
+fn nobody_reads(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<std::io::Error>().is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
+}
+
+/// `lakeward … | head`: printing to a reader that has gone ends the command, without a word.
+fn end_quietly_when_nobody_reads() {
+    let report = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        let message = panic.payload().downcast_ref::<String>().map_or("", String::as_str);
+        if message.starts_with("failed printing to stdout") && message.contains("Broken pipe") {
+            std::process::exit(0);
+        }
+        report(panic);
+    }));
 }
 
 fn run(command: Command) -> anyhow::Result<()> {
@@ -37,7 +55,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         match command {
             Command::Demo(args) => demo::run(args).await,
             Command::Serve(args) => commands::serve::run(args).await,
-            Command::Check(args) => commands::check::run(args),
+            Command::Check(args) => commands::check::run(args).await,
             Command::Produce(args) => commands::produce::run(args).await,
             Command::Token(args) => commands::token::run(args),
             Command::Sql(args) => commands::sql::run(args).await,

@@ -6,20 +6,22 @@
 //! event at a time: a batch may be cut anywhere.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use arrow::array::{Array, AsArray, BooleanArray, RecordBatch};
 use arrow::compute::filter_record_batch;
-use arrow::datatypes::{DataType, Int64Type, SchemaRef};
+use arrow::datatypes::{DataType, Field, Int64Type, SchemaRef};
 use datafusion::common::Column;
 use datafusion::datasource::MemTable;
 use datafusion::execution::{SessionState, SessionStateBuilder};
-use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, cast};
+use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, cast};
 use datafusion::physical_plan::collect;
 use datafusion::prelude::{SQLOptions, SessionConfig, SessionContext};
+use lakeward_tables::{Problem, QualityRule};
 
 use crate::decoder::Fault;
-use crate::error::IngestError;
+use crate::error::{IngestError, misfit, planned};
 use crate::event::{EventTable, ROW};
 use crate::fhir;
 
@@ -30,12 +32,16 @@ pub(crate) struct Selection {
     pub(crate) table: String,
     /// The SELECT for this topic.
     pub(crate) sql: String,
+    /// Where the SELECT stands.
+    pub(crate) file: PathBuf,
+    /// Where the contract stands.
+    pub(crate) contract: PathBuf,
     /// The contract's columns.
     pub(crate) schema: SchemaRef,
     /// Names of columns that may not be NULL.
     pub(crate) required: Vec<String>,
-    /// Name and predicate of each rule.
-    pub(crate) quality: Vec<(String, String)>,
+    /// What must be TRUE of every row.
+    pub(crate) quality: Vec<QualityRule>,
     /// SQL over `event` for the source's own version of a thing.
     pub(crate) version: Option<String>,
 }
@@ -66,14 +72,16 @@ struct Plan {
 }
 
 impl Curation {
+    /// Plans every SELECT; gives what does not fit in any of them.
     pub(crate) async fn plan(
         events: Arc<EventTable>,
         reference: &BTreeMap<String, RecordBatch>,
         selections: &[Selection],
-    ) -> Result<Self, IngestError> {
+    ) -> Result<Result<Self, Vec<Problem>>, IngestError> {
         // A batch is small and the two cores have other topics to do: one partition, no exchange.
-        let config =
+        let mut config =
             SessionConfig::new().with_target_partitions(1).with_batch_size(16_384).with_information_schema(false);
+        config.options_mut().sql_parser.collect_spans = true;
         let state = SessionStateBuilder::new().with_config(config).with_default_features().build();
         let context = SessionContext::new_with_state(state);
         context.register_table("event", Arc::clone(&events) as _).map_err(|e| IngestError::plan("event", e))?;
@@ -85,11 +93,17 @@ impl Curation {
         for function in fhir::functions() {
             context.register_udf(function.as_ref().clone());
         }
-        let mut plans = Vec::with_capacity(selections.len());
+        let (mut plans, mut misfits) = (Vec::with_capacity(selections.len()), Vec::new());
         for selection in selections {
-            plans.push(plan(&context, selection).await?);
+            match plan(&context, selection).await {
+                Ok(plan) => plans.push(plan),
+                Err(found) => misfits.extend(found),
+            }
         }
-        Ok(Curation { state: context.state(), events, plans })
+        if !misfits.is_empty() {
+            return Ok(Err(misfits));
+        }
+        Ok(Ok(Curation { state: context.state(), events, plans }))
     }
 
     /// Runs every SELECT over `events`, of the `total` messages of a batch; `tombstones` are only asked for their version. Rows come in the order of the selections. Faults of all of them are added to
@@ -175,71 +189,81 @@ impl Curation {
     }
 }
 
-async fn plan(context: &SessionContext, selection: &Selection) -> Result<Plan, IngestError> {
-    let table = selection.table.as_str();
-    let failed = |error| IngestError::plan(table, error);
+async fn plan(context: &SessionContext, selection: &Selection) -> Result<Plan, Vec<Problem>> {
+    let in_select = |error| vec![planned(&selection.file, &error)];
     let only_select = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
-    let frame = context.sql_with_options(&selection.sql, only_select).await.map_err(failed)?;
+    let frame = context.sql_with_options(&selection.sql, only_select).await.map_err(in_select)?;
     let (_, select) = frame.into_parts();
-
-    let mut columns = vec![column(&select, ROW, &DataType::Int64, table)?];
-    for field in selection.schema.fields() {
-        columns.push(column(&select, field.name(), field.data_type(), table)?);
-    }
-    let produced = select.schema().fields().len();
-    if produced != columns.len() {
-        let message =
-            format!("the SELECT gives {produced} columns, the contract has {} (and _lw_row)", columns.len() - 1);
-        return Err(IngestError::Curation { table: table.to_owned(), message });
-    }
-    let typed =
-        LogicalPlanBuilder::from(select).project(columns).and_then(LogicalPlanBuilder::build).map_err(failed)?;
+    let typed = LogicalPlanBuilder::from(select.clone())
+        .project(columns(&select, selection)?)
+        .and_then(LogicalPlanBuilder::build)
+        .map_err(in_select)?;
 
     let mut checked: Vec<Expr> = typed.schema().columns().into_iter().map(Expr::Column).collect();
-    let rules = SessionContext::new_with_state(context.state());
-    for (number, (_, predicate)) in selection.quality.iter().enumerate() {
-        let rule = rules.state().create_logical_expr(predicate, typed.schema()).map_err(failed)?;
-        checked.push(rule.is_true().alias(format!("_lw_quality_{number}")));
-    }
+    checked.extend(rules(context, &typed, selection)?);
     let checked =
-        LogicalPlanBuilder::from(typed).project(checked).and_then(LogicalPlanBuilder::build).map_err(failed)?;
+        LogicalPlanBuilder::from(typed).project(checked).and_then(LogicalPlanBuilder::build).map_err(in_select)?;
 
+    let in_contract = |error| vec![Problem { line: 0, ..planned(&selection.contract, &error) }];
     let version = match &selection.version {
         None => None,
         Some(version) => {
             let sql = format!("SELECT {ROW}, CAST(({version}) AS BIGINT) AS version FROM event");
-            let (state, plan) = context.sql_with_options(&sql, only_select).await.map_err(failed)?.into_parts();
-            Some(state.optimize(&plan).map_err(failed)?)
+            let (state, plan) = context.sql_with_options(&sql, only_select).await.map_err(in_contract)?.into_parts();
+            Some(state.optimize(&plan).map_err(in_contract)?)
         }
     };
-    let required = selection.required.iter().map(|name| {
-        let index = selection.schema.index_of(name).map_err(IngestError::from)?;
-        Ok((index + 1, format!("required:{name}")))
+    let required = selection.required.iter().filter_map(|name| {
+        let index = selection.schema.index_of(name).ok()?;
+        Some((index + 1, format!("required:{name}")))
     });
     Ok(Plan {
-        table: table.to_owned(),
+        table: selection.table.clone(),
         columns: selection.schema.fields().len() + 1,
-        select: context.state().optimize(&checked).map_err(failed)?,
-        required: required.collect::<Result<_, IngestError>>()?,
-        quality: selection.quality.iter().map(|(name, _)| format!("quality:{name}")).collect(),
+        select: context.state().optimize(&checked).map_err(in_select)?,
+        required: required.collect(),
+        quality: selection.quality.iter().map(|rule| format!("quality:{}", rule.name)).collect(),
         version,
     })
 }
 
-/// A column of the SELECT, cast where its type is not the declared one.
-fn column(select: &LogicalPlan, name: &str, declared: &DataType, table: &str) -> Result<Expr, IngestError> {
-    let schema = select.schema();
-    let found = schema
-        .iter()
-        .find(|(_, field)| field.name() == name)
-        .map(|(qualifier, field)| Column::from((qualifier, field)));
-    let Some(found) = found else {
-        let message = format!("the SELECT does not give the column {name}");
-        return Err(IngestError::Curation { table: table.to_owned(), message });
-    };
-    let found = Expr::Column(found);
-    let given = found.get_type(schema.as_ref()).map_err(|e| IngestError::plan(table, e))?;
-    Ok(if &given == declared { found.alias(name) } else { cast(found, declared.clone()).alias(name) })
+/// `_lw_row` and the contract's columns, cast where the SELECT gives another type.
+fn columns(select: &LogicalPlan, selection: &Selection) -> Result<Vec<Expr>, Vec<Problem>> {
+    let (schema, mut misfits) = (select.schema(), Vec::new());
+    let mut complain = |message: String| misfits.push(misfit(&selection.file, 1, message));
+    let row = Arc::new(Field::new(ROW, DataType::Int64, false));
+    let mut columns = Vec::with_capacity(selection.schema.fields().len() + 1);
+    for declared in std::iter::once(&row).chain(selection.schema.fields()) {
+        let name = declared.name();
+        let Some((qualifier, field)) = schema.iter().find(|(_, field)| field.name() == name) else {
+            complain(format!("the SELECT does not give the column {name}"));
+            continue;
+        };
+        let (found, wanted) = (Expr::Column(Column::from((qualifier, field))), declared.data_type());
+        let given = field.data_type();
+        columns.push(if given == wanted { found.alias(name) } else { cast(found, wanted.clone()).alias(name) });
+    }
+    for field in schema.fields() {
+        if field.name() != ROW && selection.schema.index_of(field.name()).is_err() {
+            complain(format!("the SELECT gives the column {}, which {} has not", field.name(), selection.table));
+        }
+    }
+    if misfits.is_empty() { Ok(columns) } else { Err(misfits) }
+}
+
+/// One boolean for each quality rule.
+fn rules(context: &SessionContext, typed: &LogicalPlan, selection: &Selection) -> Result<Vec<Expr>, Vec<Problem>> {
+    let state = context.state();
+    let (mut rules, mut misfits) = (Vec::new(), Vec::new());
+    for (number, rule) in selection.quality.iter().enumerate() {
+        match state.create_logical_expr(&rule.predicate, typed.schema()) {
+            Ok(predicate) => rules.push(predicate.is_true().alias(format!("_lw_quality_{number}"))),
+            Err(error) => {
+                misfits.push(Problem { line: rule.line, ..planned(&selection.contract, &error) });
+            }
+        }
+    }
+    if misfits.is_empty() { Ok(rules) } else { Err(misfits) }
 }
 
 fn row_number(batch: &RecordBatch, position: usize) -> usize {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::{Array, AsArray, RecordBatch};
-use lakeward_tables::{Lakehouse, TableContract, Tombstone, TopicContract, raw_schema};
+use lakeward_tables::{Lakehouse, Problem, TableContract, Tombstone, TopicContract, raw_schema};
 
 use crate::curation::{CuratedRows, Curation, Selection};
 use crate::decoder::PayloadDecoder;
@@ -49,16 +49,41 @@ pub(crate) fn tables_of<'a>(lakehouse: &'a Lakehouse, topic: &str) -> Vec<&'a Ta
     tables
 }
 
+/// What does not fit in the SELECTs, quality rules and versions of all topics; nothing is read or written.
+///
+/// # Errors
+///
+/// A payload's declared type that no decoder can be made for.
+pub async fn misfits(lakehouse: &Lakehouse) -> Result<Vec<Problem>, IngestError> {
+    let mut misfits = Vec::new();
+    for topic in lakehouse.topics.values() {
+        misfits.extend(Engine::plan(lakehouse, topic).await?.err().unwrap_or_default());
+    }
+    misfits.sort_by(|one, other| (&one.file, one.line).cmp(&(&other.file, other.line)));
+    misfits.dedup();
+    Ok(misfits)
+}
+
 impl Engine {
     pub(crate) async fn new(lakehouse: &Lakehouse, topic: &TopicContract) -> Result<Self, IngestError> {
+        Self::plan(lakehouse, topic).await?.map_err(|misfits| match misfits.into_iter().next() {
+            Some(first) => IngestError::Curation(first),
+            None => IngestError::Ended("planning"),
+        })
+    }
+
+    async fn plan(lakehouse: &Lakehouse, topic: &TopicContract) -> Result<Result<Self, Vec<Problem>>, IngestError> {
         let decoder = PayloadDecoder::new(&topic.payload)?;
         let events = Arc::new(EventTable::new(&raw_schema(), decoder.data_type())?);
         let tables = tables_of(lakehouse, &topic.topic);
         let selections: Vec<Selection> = tables.iter().filter_map(|table| selection(table, &topic.topic)).collect();
-        let curation = Curation::plan(Arc::clone(&events), &lakehouse.reference, &selections).await?;
+        let curation = match Curation::plan(Arc::clone(&events), &lakehouse.reference, &selections).await? {
+            Ok(curation) => curation,
+            Err(misfits) => return Ok(Err(misfits)),
+        };
         let tombstones_are_dead =
             tables.iter().any(|table| table.tombstone == Tombstone::DeadLetter) || tables.is_empty();
-        Ok(Engine { decoder, events, curation, key_required: topic.key_required, tombstones_are_dead })
+        Ok(Ok(Engine { decoder, events, curation, key_required: topic.key_required, tombstones_are_dead }))
     }
 
     /// `raw` has the schema of raw tables.
@@ -102,9 +127,11 @@ fn selection(table: &TableContract, topic: &str) -> Option<Selection> {
     Some(Selection {
         table: table.name.to_string(),
         sql: source.sql.clone(),
+        file: source.file.clone(),
+        contract: table.file.clone(),
         schema: table.schema(),
         required: table.columns.iter().filter(|column| column.required).map(|column| column.name.clone()).collect(),
-        quality: table.quality.iter().map(|rule| (rule.name.clone(), rule.predicate.clone())).collect(),
+        quality: table.quality.clone(),
         version: table.version.clone(),
     })
 }

@@ -1,9 +1,29 @@
 //! What can go wrong in ingest that its caller has to know of.
 
+use std::path::Path;
+
 use arrow::error::ArrowError;
 use datafusion::error::DataFusionError;
-use lakeward_tables::TablesError;
+use lakeward_tables::{Problem, TablesError};
 use rdkafka::error::KafkaError;
+
+/// What DataFusion says of a statement that begins at the top of `file`.
+pub(crate) fn planned(file: &Path, error: &DataFusionError) -> Problem {
+    let message = error.strip_backtrace();
+    let first = message.lines().next().unwrap_or_default();
+    let line = error.diagnostic().and_then(|told| told.span).map(|span| span.start.line as usize);
+    misfit(file, line.or_else(|| line_in(&message)).unwrap_or(0), first)
+}
+
+pub(crate) fn misfit(file: &Path, line: usize, message: impl Into<String>) -> Problem {
+    Problem { file: file.to_owned(), line, message: message.into() }
+}
+
+/// The parser of SQL gives the place as text: `… at Line: 3, Column: 7`.
+fn line_in(message: &str) -> Option<usize> {
+    let (_, rest) = message.split_once("Line: ")?;
+    rest.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
+}
 
 /// An error of ingest. Brokers and storage that are away are no errors but a state, see [`crate::IngestState`].
 #[derive(Debug, thiserror::Error)]
@@ -12,13 +32,8 @@ pub enum IngestError {
     #[error("the Kafka client cannot be made: {0}")]
     Client(String),
     /// A curated SELECT does not fit its contract or its topic. A fault of the lakehouse as declared.
-    #[error("{table}: {message}")]
-    Curation {
-        /// The curated table.
-        table: String,
-        /// What does not fit: names of columns and types.
-        message: String,
-    },
+    #[error("{0}")]
+    Curation(Problem),
     /// Records could not be sent; says to whom, why, and what would help.
     #[error("{0}")]
     Delivery(String),
@@ -38,7 +53,8 @@ impl IngestError {
         IngestError::Client(error.to_string())
     }
 
-    pub(crate) fn plan(table: &str, error: DataFusionError) -> Self {
-        IngestError::Curation { table: table.to_owned(), message: error.strip_backtrace() }
+    /// The engine cannot plan what every lakehouse has, such as `event`: a defect of ingest.
+    pub(crate) fn plan(what: &str, error: DataFusionError) -> Self {
+        IngestError::Curation(misfit(Path::new(what), 0, error.strip_backtrace()))
     }
 }

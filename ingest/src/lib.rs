@@ -6,6 +6,7 @@
 //! consumer group.
 //!
 //! - [`Ingest`] runs all of it; [`IngestState`] says in words what it waits for.
+//! - [`misfits`] says what is wrong with the declared SELECTs before anything runs.
 //! - [`producer`] sends records the other way.
 //!
 //! Nothing here logs, reports or counts by a key, a payload or anything else of an event but its position.
@@ -35,6 +36,7 @@ mod topic;
 mod trouble;
 
 pub use config::{IngestConfig, KafkaConfig};
+pub use engine::misfits;
 pub use error::IngestError;
 pub use metrics::{IngestMetrics, Totals};
 pub use service::{Ingest, IngestHandle};

@@ -5,12 +5,14 @@ use std::path::PathBuf;
 
 use anyhow::bail;
 
+use lakeward_tables::Lakehouse;
+
 use crate::cli::CheckArgs;
 use crate::config::Config;
 use crate::declared::Declared;
 
 /// Checks and prints; an error says how many mistakes there are.
-pub(crate) fn run(args: CheckArgs) -> anyhow::Result<()> {
+pub(crate) async fn run(args: CheckArgs) -> anyhow::Result<()> {
     let mut problems = Vec::new();
     let mut lakehouse = None;
     let config = args.config.or_else(|| Some(PathBuf::from("lakeward.toml")).filter(|file| file.exists()));
@@ -21,19 +23,18 @@ pub(crate) fn run(args: CheckArgs) -> anyhow::Result<()> {
         }
     }
     let folder = args.lakehouse.or(lakehouse).unwrap_or_else(|| PathBuf::from("sql"));
+    let mut found = String::new();
     match Declared::load(&folder) {
         Ok(declared) => {
-            if problems.is_empty() {
-                println!(
-                    "{}: {} topics, {} curated tables, nothing to complain of",
-                    folder.display(),
-                    declared.lakehouse.topics.len(),
-                    declared.lakehouse.curated.len()
-                );
-                return Ok(());
-            }
+            let Lakehouse { topics, curated, .. } = &*declared.lakehouse;
+            found = format!("{} topics, {} curated tables", topics.len(), curated.len());
+            problems.extend(declared.misfits().await?);
         }
         Err(found) => problems.extend(found),
+    }
+    if problems.is_empty() {
+        println!("{}: {found}, nothing to complain of", folder.display());
+        return Ok(());
     }
     for problem in &problems {
         println!("{problem}");

@@ -6,11 +6,12 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use arrow::array::RecordBatch;
+use arrow::datatypes::Schema;
 use arrow::ipc::reader::StreamReader;
 use arrow::util::display::FormatOptions;
 use arrow::util::pretty::pretty_format_batches_with_options;
 
-use crate::asking::{ARROW, ask, chunk};
+use crate::asking::{ARROW, LEVEL, ask, chunk};
 use crate::cli::{Format, SqlArgs};
 
 /// An answer that takes longer than this says that it does.
@@ -53,7 +54,9 @@ pub(crate) async fn run(args: SqlArgs) -> anyhow::Result<()> {
         progress.received(body.len());
     }
     progress.stop();
-    let batches = StreamReader::try_new(body.as_slice(), None)?.collect::<Result<Vec<RecordBatch>, _>>()?;
+    let answer = StreamReader::try_new(body.as_slice(), None)?;
+    let schema = answer.schema();
+    let batches = answer.collect::<Result<Vec<RecordBatch>, _>>()?;
     let rows: usize = batches.iter().map(RecordBatch::num_rows).sum();
     println!("{}", pretty_format_batches_with_options(&batches, &FormatOptions::default().with_null("·"))?);
     let limit = header("x-lakeward-row-limit").and_then(|limit| limit.parse::<usize>().ok());
@@ -61,10 +64,22 @@ pub(crate) async fn run(args: SqlArgs) -> anyhow::Result<()> {
     let purpose = header("x-lakeward-purpose").unwrap_or_default();
     let noun = if rows == 1 { "row" } else { "rows" };
     eprintln!("{rows} {noun}{cut} in {:.2} s, purpose {purpose}", started.elapsed().as_secs_f64());
-    if let Some(levels) = header("x-lakeward-levels") {
-        eprintln!("levels: {levels}");
+    if let Some(shown) = not_clear(&schema) {
+        eprintln!("not clear: {shown}");
     }
     Ok(())
+}
+
+/// The columns that are not shown as they are, and how they are shown; `None` if all are clear or computed.
+fn not_clear(schema: &Schema) -> Option<String> {
+    let fields = schema.fields().iter();
+    let shown: Vec<String> = fields
+        .filter_map(|field| {
+            let level = field.metadata().get(LEVEL).filter(|level| *level != "clear")?;
+            Some(format!("{} ({level})", field.name()))
+        })
+        .collect();
+    (!shown.is_empty()).then(|| shown.join(", "))
 }
 
 /// A line on a terminal that moves while one waits.

@@ -5,6 +5,8 @@ use arrow::util::display::{ArrayFormatter, FormatOptions};
 use std::io::IsTerminal;
 use unicode_width::UnicodeWidthStr;
 
+use crate::asking::LEVEL;
+
 /// What one person got.
 pub(super) struct Shown {
     /// Who asked, and in which role.
@@ -15,9 +17,6 @@ pub(super) struct Shown {
 
 /// What stands where a cell is hidden, or may be: nobody is told which of the cells of a column that is not clear are empty.
 pub(super) const HIDDEN: &str = "·";
-
-/// The field metadata that says how a column is shown.
-const LEVEL: &str = "lakeward.level";
 
 /// A table with a line for each person's first and last row. Cells that are hidden are dots.
 pub(super) fn side_by_side(columns: &[&str], answers: &[Shown]) -> String {

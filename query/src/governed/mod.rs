@@ -10,6 +10,7 @@
 //! 5. [`GovernedProvider`]: the table that the statement's catalog holds.
 
 mod attribute;
+mod declared;
 mod plan;
 mod predicate;
 mod provider;
@@ -17,8 +18,9 @@ mod rows;
 mod snapshots;
 mod view;
 
+pub use declared::check;
 pub(crate) use predicate::Predicates;
-pub use predicate::{attributes_of, check};
+pub use predicate::attributes_of;
 pub(crate) use provider::{GovernedProvider, Reads};
 pub(crate) use rows::Rows;
 pub use snapshots::{TableSnapshot, TableSnapshots};

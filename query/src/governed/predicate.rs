@@ -61,12 +61,12 @@ impl Predicates {
     }
 }
 
-fn problem(table: &GovernedTable, line: usize, message: String) -> Problem {
+pub(super) fn problem(table: &GovernedTable, line: usize, message: String) -> Problem {
     Problem { file: table.file.clone(), line, message }
 }
 
-/// What in the scopes and `readAs` columns of the tables cannot be carried out, as far as it shows without data.
-pub fn check(tables: &[GovernedTable]) -> Vec<Problem> {
+/// What in the scopes and `readAs` columns of the tables cannot be read, or looks into a table that is not there.
+pub(super) fn check(tables: &[GovernedTable]) -> Vec<Problem> {
     let names: BTreeSet<&TableName> = tables.iter().map(|table| &table.name).collect();
     let mut problems = Vec::new();
     for table in tables {

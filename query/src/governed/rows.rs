@@ -118,7 +118,7 @@ async fn scope_predicate(
     expression.ok()
 }
 
-async fn planned(state: &SessionState, predicate: &Predicate) -> Result<Expr> {
+pub(super) async fn planned(state: &SessionState, predicate: &Predicate) -> Result<Expr> {
     let LogicalPlan::Projection(projection) = state.statement_to_plan(predicate.statement.clone()).await? else {
         return plan_err!("a predicate is one expression over its table");
     };
