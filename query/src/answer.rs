@@ -19,7 +19,7 @@ use crate::audit::Outcome;
 use crate::ledger::Ledger;
 use crate::translate;
 use crate::workers::{Running, Workers};
-use crate::{ErrorCode, QueryError};
+use crate::{ColumnLevel, ErrorCode, QueryError};
 
 /// Batches of an answer; dropping it ends the statement.
 pub type AnswerStream = BoxStream<'static, Result<RecordBatch, QueryError>>;
@@ -148,13 +148,16 @@ impl Reader {
     }
 }
 
-/// The schema that clients get: nullable, without view types.
-pub(crate) fn answer_schema(schema: &Schema) -> SchemaRef {
+/// The schema that clients get: nullable, without view types, with these levels.
+pub(crate) fn answer_schema(schema: &Schema, levels: Vec<Option<String>>) -> SchemaRef {
+    let levels = levels.into_iter().chain(std::iter::repeat(None));
     let fields: Vec<Field> = schema
         .fields()
         .iter()
-        .map(|field| {
-            Field::new(field.name(), without_views(field.data_type()), true).with_metadata(field.metadata().clone())
+        .zip(levels)
+        .map(|(field, level)| {
+            let metadata = level.map(|level| (ColumnLevel::METADATA_KEY.to_owned(), level)).into_iter().collect();
+            Field::new(field.name(), without_views(field.data_type()), true).with_metadata(metadata)
         })
         .collect();
     Arc::new(Schema::new(fields))

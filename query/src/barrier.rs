@@ -13,6 +13,7 @@ use datafusion::arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
 use datafusion::arrow::compute::cast;
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::common::config::ConfigOptions;
+use datafusion::common::stats::Precision;
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::common::{DataFusionError, Result, Statistics, internal_err};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
@@ -30,7 +31,8 @@ use datafusion::physical_plan::sort_pushdown::SortOrderPushdownResult;
 use datafusion::physical_plan::statistics::{ChildStats, StatisticsArgs};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{
-    DisplayAs, DisplayFormatType, ExecutionPlan, ExecutionPlanProperties, Partitioning, PlanProperties,
+    DisplayAs, DisplayFormatType, EmptyRecordBatchStream, ExecutionPlan, ExecutionPlanProperties, Partitioning,
+    PlanProperties,
 };
 use futures::StreamExt;
 
@@ -54,6 +56,8 @@ pub(crate) struct SecurityBarrierExec {
     seal: Seal,
     inner: Arc<dyn ExecutionPlan>,
     transparent: bool,
+    /// Partitions, whatever the plan below has; the last ones may be empty.
+    even: Option<usize>,
     properties: Arc<PlanProperties>,
     metrics: ExecutionPlanMetricsSet,
 }
@@ -80,15 +84,37 @@ impl SecurityBarrierExec {
             EmissionType::Incremental,
             Boundedness::Bounded,
         ));
-        Ok(Self { seal, inner, transparent: false, properties, metrics: ExecutionPlanMetricsSet::new() })
+        Ok(Self { seal, inner, transparent: false, even: None, properties, metrics: ExecutionPlanMetricsSet::new() })
     }
 
     /// A node through which everything can be seen. The schema has the types of the plan's.
     pub(crate) fn transparent(seal: Seal, schema: SchemaRef, inner: Arc<dyn ExecutionPlan>) -> Result<Self> {
+        Self::through(seal, schema, inner, None)
+    }
+
+    /// Transparent for what is read, while nothing tells of the other columns of the same files: the plan above is the
+    /// same whatever their size.
+    pub(crate) fn even(
+        seal: Seal,
+        schema: SchemaRef,
+        inner: Arc<dyn ExecutionPlan>,
+        partitions: usize,
+        config: &ConfigOptions,
+    ) -> Result<Self> {
+        let inner = inner.repartitioned(partitions, config)?.unwrap_or(inner);
+        Self::through(seal, schema, inner, Some(partitions))
+    }
+
+    fn through(seal: Seal, schema: SchemaRef, inner: Arc<dyn ExecutionPlan>, even: Option<usize>) -> Result<Self> {
         let below = inner.properties();
         let equivalences = below.equivalence_properties().clone().with_new_schema(schema)?;
-        let properties = Arc::new(PlanProperties::clone(below).with_eq_properties(equivalences));
-        Ok(Self { seal, inner, transparent: true, properties, metrics: ExecutionPlanMetricsSet::new() })
+        let mut properties = PlanProperties::clone(below).with_eq_properties(equivalences);
+        if let Some(partitions) = even {
+            let partitions = partitions.max(below.output_partitioning().partition_count());
+            properties = properties.with_partitioning(Partitioning::UnknownPartitioning(partitions));
+        }
+        let properties = Arc::new(properties);
+        Ok(Self { seal, inner, transparent: true, even, properties, metrics: ExecutionPlanMetricsSet::new() })
     }
 
     /// What the barrier stands for.
@@ -102,7 +128,7 @@ impl SecurityBarrierExec {
     }
 
     fn above(&self, inner: Arc<dyn ExecutionPlan>) -> Result<Self> {
-        Self::transparent(self.seal.clone(), self.schema(), inner)
+        Self::through(self.seal.clone(), self.schema(), inner, self.even)
     }
 }
 
@@ -161,6 +187,7 @@ impl ExecutionPlan for SecurityBarrierExec {
             seal: self.seal.clone(),
             inner,
             transparent: self.transparent,
+            even: self.even,
             properties: Arc::clone(&self.properties),
             metrics: ExecutionPlanMetricsSet::new(),
         }))
@@ -179,7 +206,7 @@ impl ExecutionPlan for SecurityBarrierExec {
         target_partitions: usize,
         config: &ConfigOptions,
     ) -> Result<Option<Arc<dyn ExecutionPlan>>> {
-        if !self.transparent {
+        if !self.transparent || self.even.is_some() {
             return Ok(None);
         }
         match self.inner.repartitioned(target_partitions, config)? {
@@ -196,6 +223,9 @@ impl ExecutionPlan for SecurityBarrierExec {
             true => DataFusionError::External(Box::new(translate::below_barrier(&error))),
             false => error,
         };
+        if partition >= self.inner.output_partitioning().partition_count() {
+            return Ok(Box::pin(EmptyRecordBatchStream::new(schema)));
+        }
         let inner = self.inner.execute(partition, context).map_err(conceal)?;
         let batches = {
             let schema = Arc::clone(&schema);
@@ -213,7 +243,9 @@ impl ExecutionPlan for SecurityBarrierExec {
     }
 
     fn child_stats_requests(&self, partition: Option<usize>) -> Vec<ChildStats> {
-        if self.transparent { vec![ChildStats::At(partition)] } else { vec![] }
+        let below = self.inner.output_partitioning().partition_count();
+        let is_there = partition.is_none_or(|partition| partition < below);
+        if self.transparent && is_there { vec![ChildStats::At(partition)] } else { vec![] }
     }
 
     fn statistics_from_inputs(
@@ -222,7 +254,11 @@ impl ExecutionPlan for SecurityBarrierExec {
         _args: &StatisticsArgs,
     ) -> Result<Arc<Statistics>> {
         match input_stats {
-            [below] if self.transparent => Ok(Arc::clone(below)),
+            [below] if self.transparent && self.even.is_none() => Ok(Arc::clone(below)),
+            // Bytes may be those of whole files.
+            [below] if self.transparent => {
+                Ok(Arc::new(Statistics { total_byte_size: Precision::Absent, ..Statistics::clone(below) }))
+            }
             _ => Ok(Arc::new(Statistics::new_unknown(&self.schema()))),
         }
     }
@@ -260,7 +296,7 @@ impl ExecutionPlan for SecurityBarrierExec {
         if !same_types {
             return Ok(None);
         }
-        Ok(Some(Arc::new(Self::transparent(self.seal.clone(), projection.schema(), inner)?)))
+        Ok(Some(Arc::new(Self::through(self.seal.clone(), projection.schema(), inner, self.even)?)))
     }
 
     fn gather_filters_for_pushdown(

@@ -10,6 +10,8 @@ use datafusion::arrow::array::{RecordBatch, StringArray};
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::arrow::error::ArrowError;
 use datafusion::logical_expr::LogicalPlan;
+use datafusion::physical_plan::placeholder_row::PlaceholderRowExec;
+use datafusion::physical_plan::projection::ProjectionExec;
 use datafusion::physical_plan::{DisplayFormatType, ExecutionPlan};
 
 use crate::barrier::SecurityBarrierExec;
@@ -45,6 +47,13 @@ struct Line<'a>(&'a dyn ExecutionPlan);
 
 impl fmt::Display for Line<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt_as(DisplayFormatType::Default, f)
+        // Statistics can answer a minimum or a maximum while the plan is made: then the plan holds the value.
+        match self.0.downcast_ref::<ProjectionExec>().filter(|node| node.input().is::<PlaceholderRowExec>()) {
+            Some(node) => {
+                let names: Vec<&str> = node.expr().iter().map(|column| column.alias.as_str()).collect();
+                write!(f, "ProjectionExec: expr=[{}]", names.join(", "))
+            }
+            None => self.0.fmt_as(DisplayFormatType::Default, f),
+        }
     }
 }

@@ -26,6 +26,7 @@ mod governed;
 pub mod http;
 mod keys;
 mod ledger;
+mod levels;
 mod masks;
 mod metrics;
 mod request;

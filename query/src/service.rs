@@ -25,6 +25,7 @@ use crate::explain;
 use crate::gate::{self, Question};
 use crate::governed::{GovernedProvider, Predicates, Reads, Rows, TableSnapshot, TableSnapshots, View};
 use crate::ledger::Ledger;
+use crate::levels::levels_of;
 use crate::masks::MaskContext;
 use crate::session::{CATALOG, DEFAULT_SCHEMA, Sessions};
 use crate::translate;
@@ -216,9 +217,9 @@ impl Inner {
             (true, _) => explain::schema(),
             (false, true) => {
                 let optimized = planned.state.optimize(&planned.plan).map_err(told)?;
-                answer_schema(optimized.schema().as_arrow())
+                answer_schema(optimized.schema().as_arrow(), levels_of(&planned.plan))
             }
-            (false, false) => answer_schema(planned.plan.schema().as_arrow()),
+            (false, false) => answer_schema(planned.plan.schema().as_arrow(), levels_of(&planned.plan)),
         };
         let mut names: Vec<(String, DataType)> =
             types.into_iter().map(|(name, data_type)| (name, data_type.unwrap_or(DataType::Null))).collect();
@@ -245,7 +246,7 @@ impl Inner {
             let batch = explain::explanation(&optimized, &physical).map_err(|_| QueryError::internal())?;
             return Ok((batch.schema(), stream::iter([Ok(batch)]).boxed()));
         }
-        let schema = answer_schema(optimized.schema().as_arrow());
+        let schema = answer_schema(optimized.schema().as_arrow(), levels_of(&plan));
         let batches = execute_stream(physical, state.task_ctx()).map_err(|error| translate::execution(&error))?;
         Ok((schema, batches.boxed()))
     }

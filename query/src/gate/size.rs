@@ -16,7 +16,7 @@ use crate::error::{ErrorCode, QueryError};
 /// Bytes of the text.
 const LONGEST: usize = 1 << 20;
 /// Tokens between two commas outside of any brackets between them: no chain is longer.
-const LONGEST_CHAIN: usize = 5_000;
+const LONGEST_CHAIN: usize = 2_000;
 /// Tables that are read, each time that they are.
 const MOST_TABLES: u64 = 250;
 
@@ -117,7 +117,7 @@ mod tests {
             ("SELECT f(1", " || a[1]", ")"),
         ] {
             let of = |times: usize| format!("{first}{}{last}", link.repeat(times));
-            assert_eq!(checked(&of(600)), Ok(()), "{first}");
+            assert_eq!(checked(&of(400)), Ok(()), "{first}");
             assert_eq!(checked(&of(10_000)), Err(ErrorCode::InvalidRequest), "{first}");
         }
     }

@@ -6,10 +6,12 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use data_encoding::BASE64URL_NOPAD;
 use datafusion::arrow::array::{Date32Array, Int64Array, RecordBatch, StringArray};
 use lakeward_iam::{Authenticator, AuthenticatorConfig, Claims, DevelopmentIssuer, Policies, ResourceTable};
 use lakeward_tables::{Change, Lake, Lakehouse, StorageConfig, TableName};
 use prometheus::Registry;
+use serde_json::{Map, Value, json};
 use tempfile::TempDir;
 
 use super::{Gateway, RequestMetrics};
@@ -107,6 +109,7 @@ pseudonym:
 pub(crate) struct House {
     pub(crate) gateway: Gateway,
     pub(crate) registry: Registry,
+    lake: Lake,
     issuer: DevelopmentIssuer,
     _folder: TempDir,
 }
@@ -129,7 +132,7 @@ impl House {
         let authenticator = Authenticator::new(AuthenticatorConfig::default(), vec![issuer.local()]).unwrap();
         let registry = Registry::new();
         let service = QueryService::new(
-            lake,
+            lake.clone(),
             lakehouse,
             Arc::clone(&policies),
             Masks::load(&declared.join("policies/masks.yaml")).unwrap(),
@@ -140,13 +143,51 @@ impl House {
         );
         let metrics = RequestMetrics::register(&registry).unwrap();
         let gateway = Gateway::new(service, Arc::new(authenticator), policies, metrics);
-        Self { gateway, registry, issuer, _folder: folder }
+        Self { gateway, registry, lake, issuer, _folder: folder }
     }
 
     /// A token of a person with these roles, good for an hour.
     pub(crate) fn token(&self, person: &str, roles: &[&str]) -> String {
         let claims = roles.iter().fold(Claims::new(person), |claims, role| claims.role(*role));
         self.issuer.mint(&claims, Duration::from_secs(3600)).unwrap()
+    }
+
+    /// Tokens that would be the keeper's, were they not bad, and what is bad about them.
+    pub(crate) fn bad_tokens(&self) -> Vec<(&'static str, String)> {
+        let good = self.token("kim", &["keeper"]);
+        let parts: Vec<&str> = good.split('.').collect();
+        let [header, payload, signature] = parts[..] else { panic!("three parts were expected") };
+        let payload_of = |change: &dyn Fn(&mut Map<String, Value>)| {
+            let mut payload = serde_json::from_slice(&BASE64URL_NOPAD.decode(payload.as_bytes()).unwrap()).unwrap();
+            change(&mut payload);
+            payload
+        };
+        let signed = |change: &dyn Fn(&mut Map<String, Value>)| self.issuer.sign(&payload_of(change)).unwrap();
+        let encoded = |value: &Value| BASE64URL_NOPAD.encode(value.to_string().as_bytes());
+        let more_roles = Value::from(payload_of(&|payload| drop(payload.insert("roles".into(), json!(["counter"])))));
+        let none = encoded(&json!({"alg": "none", "typ": "JWT"}));
+        let other_folder = tempfile::tempdir().unwrap();
+        let stranger =
+            DevelopmentIssuer::open(&other_folder.path().join("key.pem"), "https://dev.example", "lakeward").unwrap();
+        vec![
+            ("nonsense", "nonsense".to_owned()),
+            ("empty", String::new()),
+            ("expired", signed(&|payload| drop(payload.insert("exp".into(), json!(1_700_000_000))))),
+            ("no expiry", signed(&|payload| drop(payload.remove("exp")))),
+            ("wrong audience", signed(&|payload| drop(payload.insert("aud".into(), json!("elsewhere"))))),
+            ("wrong issuer", signed(&|payload| drop(payload.insert("iss".into(), json!("https://other.example"))))),
+            ("alg none", format!("{none}.{payload}.")),
+            ("alg none with the signature", format!("{none}.{payload}.{signature}")),
+            ("no signature", format!("{header}.{payload}.")),
+            ("payload of another", format!("{header}.{}.{signature}", encoded(&more_roles))),
+            ("key of another", stranger.mint(&Claims::new("kim").role("keeper"), Duration::from_secs(3600)).unwrap()),
+        ]
+    }
+
+    /// Adds a person with so many visits.
+    pub(crate) async fn add(&self, id: &str, visits: i64) {
+        let row = people(&[id], &[None], &[None], &[visits]);
+        self.lake.commit(&table(), Change::Append { rows: vec![row], progress: Vec::new() }).await.unwrap();
     }
 }
 
@@ -164,19 +205,26 @@ fn resources(lakehouse: &Lakehouse) -> Vec<ResourceTable> {
         .collect()
 }
 
+fn table() -> TableName {
+    "curated.people".parse().unwrap()
+}
+
+fn people(ids: &[&str], names: &[Option<&str>], born: &[Option<i32>], visits: &[i64]) -> RecordBatch {
+    RecordBatch::try_from_iter([
+        ("id", Arc::new(StringArray::from(ids.to_vec())) as _),
+        ("name", Arc::new(StringArray::from(names.to_vec())) as _),
+        ("born", Arc::new(Date32Array::from(born.to_vec())) as _),
+        ("visits", Arc::new(Int64Array::from(visits.to_vec())) as _),
+    ])
+    .unwrap()
+}
+
 async fn lake(store: &Path, lakehouse: Arc<Lakehouse>) -> Lake {
     fs::create_dir_all(store).unwrap();
     let lake = Lake::open(&StorageConfig::local(store).unwrap(), lakehouse).await.unwrap();
-    let rows = RecordBatch::try_from_iter([
-        ("id", Arc::new(StringArray::from(vec!["a", "b", "c"])) as _),
-        ("name", Arc::new(StringArray::from(vec![Some("Ada"), Some("Bo"), None])) as _),
-        ("born", Arc::new(Date32Array::from(vec![Some(-7304), Some(7430), None])) as _),
-        ("visits", Arc::new(Int64Array::from(vec![3, 0, 7])) as _),
-    ])
-    .unwrap();
-    let people: TableName = "curated.people".parse().unwrap();
-    lake.commit(&people, Change::Append { rows: vec![rows], progress: Vec::new() }).await.unwrap();
+    let rows = people(&["a", "b", "c"], &[Some("Ada"), Some("Bo"), None], &[Some(-7304), Some(7430), None], &[3, 0, 7]);
+    lake.commit(&table(), Change::Append { rows: vec![rows], progress: Vec::new() }).await.unwrap();
     // What was known before the commit is fresh enough for a second.
-    lake.fresh_snapshot(&people).await.unwrap();
+    lake.fresh_snapshot(&table()).await.unwrap();
     lake
 }

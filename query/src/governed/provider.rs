@@ -107,7 +107,14 @@ impl GovernedProvider {
             .collect::<Result<Vec<usize>>>()?;
         let inner = rows.provider.scan(state, Some(&columns), filters, limit).await?;
         let schema = plan::projected(&self.view.schema, projection)?;
-        SecurityBarrierExec::transparent(Self::seal(&self.view), schema, inner)
+        let seal = Self::seal(&self.view);
+        match seal.whole {
+            true => SecurityBarrierExec::transparent(seal, schema, inner),
+            false => {
+                let config = state.config();
+                SecurityBarrierExec::even(seal, schema, inner, config.target_partitions(), config.options())
+            }
+        }
     }
 
     async fn opaque(

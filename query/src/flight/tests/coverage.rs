@@ -77,9 +77,12 @@ async fn call_everything(server: &Server, token: &str) -> Vec<(String, Result<()
 #[tokio::test]
 async fn bad_credentials_are_refused_in_every_call_without_a_word() {
     let server = Server::open().await;
-    for (name, outcome) in call_everything(&server, "nonsense").await {
-        let status = outcome.expect_err(&name);
-        assert_eq!((status.code(), status.message()), (Code::Unauthenticated, "unauthenticated"), "{name}");
+    for (bad, token) in server.house.bad_tokens() {
+        for (name, outcome) in call_everything(&server, &token).await {
+            let status = outcome.expect_err(&name);
+            let told = (status.code(), status.message());
+            assert_eq!(told, (Code::Unauthenticated, "unauthenticated"), "{name}: {bad}");
+        }
     }
 }
 

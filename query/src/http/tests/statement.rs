@@ -1,7 +1,10 @@
 //! `POST /v1/sql`.
 
+use std::time::Duration;
+
 use axum::body::Body;
 use axum::http::Request;
+use http_body_util::BodyExt;
 use serde_json::json;
 
 use super::Endpoint;
@@ -180,4 +183,43 @@ async fn a_served_endpoint_answers_and_ends_with_its_signal() {
     stop.send(()).unwrap();
     server.await.unwrap().unwrap();
     assert!(tokio::net::TcpStream::connect(address).await.is_err());
+}
+
+#[tokio::test]
+async fn a_role_nobody_declared_opens_nothing() {
+    let endpoint = Endpoint::open().await;
+    let stranger = endpoint.house.token("sam", &["gardener", "Keeper", "keeper "]);
+    for token in [None, Some(stranger.as_str())] {
+        let answer = endpoint.sql(token, "SELECT id FROM people").await;
+        assert_eq!((answer.status.as_u16(), answer.code().as_str()), (404, "not_found"));
+    }
+}
+
+#[tokio::test]
+async fn a_snapshot_is_kept_for_as_long_as_it_is_fresh_and_not_longer() {
+    for (freshness, expected) in [(Duration::from_secs(3600), 3), (Duration::ZERO, 4)] {
+        let config = QueryConfig { freshness, ..QueryConfig::default() };
+        let endpoint = Endpoint::with(config, Readiness::default()).await;
+        let token = endpoint.house.token("kim", &["keeper"]);
+        let count = async || endpoint.sql(Some(&token), "SELECT count(*) AS n FROM people").await.json();
+        assert_eq!(count().await["rows"], json!([{"n": 3}]));
+        endpoint.house.add("d", 1).await;
+        assert_eq!(count().await["rows"], json!([{"n": expected}]), "{freshness:?}");
+    }
+}
+
+#[tokio::test]
+async fn rows_are_sent_before_the_last_is_known() {
+    let config = QueryConfig { row_limit: usize::MAX, ..QueryConfig::default() };
+    let endpoint = Endpoint::with(config, Readiness::default()).await;
+    for accept in ["application/json", "application/x-ndjson", "text/csv", "application/vnd.apache.arrow.stream"] {
+        let request = Request::post("/v1/sql")
+            .header("accept", accept)
+            .body(Body::from(r#"{"sql": "SELECT n FROM generate_series(1, 1000000000000) AS t(n)"}"#))
+            .unwrap();
+        let mut body = endpoint.send(request).await.into_body();
+        for _ in 0..5 {
+            assert!(!body.frame().await.unwrap().unwrap().into_data().unwrap().is_empty(), "{accept}");
+        }
+    }
 }
