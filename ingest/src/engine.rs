@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use arrow::array::{Array, AsArray, RecordBatch};
 use lakeward_tables::{Lakehouse, Problem, TableContract, Tombstone, TopicContract, raw_schema};
+use tokio::task::JoinSet;
 
 use crate::curation::{CuratedRows, Curation, Selection};
 use crate::decoder::PayloadDecoder;
@@ -64,12 +65,31 @@ pub async fn misfits(lakehouse: &Lakehouse) -> Result<Vec<Problem>, IngestError>
     Ok(misfits)
 }
 
+/// The engine of every topic. They are planned side by side: it is the longest part of a start.
+pub(crate) async fn engines(lakehouse: &Arc<Lakehouse>) -> Result<BTreeMap<String, Engine>, IngestError> {
+    let mut planning = JoinSet::new();
+    for (name, topic) in lakehouse.topics.clone() {
+        let lakehouse = Arc::clone(lakehouse);
+        planning.spawn(async move { (name, Engine::plan(&lakehouse, &topic).await) });
+    }
+    let mut engines = BTreeMap::new();
+    while let Some(planned) = planning.join_next().await {
+        let (name, planned) = planned.map_err(|_| IngestError::Ended("the planning of a topic"))?;
+        engines.insert(name, fitting(planned?)?);
+    }
+    Ok(engines)
+}
+
+fn fitting(planned: Result<Engine, Vec<Problem>>) -> Result<Engine, IngestError> {
+    planned.map_err(|misfits| match misfits.into_iter().next() {
+        Some(first) => IngestError::Curation(first),
+        None => IngestError::Ended("the planning of a topic"),
+    })
+}
+
 impl Engine {
     pub(crate) async fn new(lakehouse: &Lakehouse, topic: &TopicContract) -> Result<Self, IngestError> {
-        Self::plan(lakehouse, topic).await?.map_err(|misfits| match misfits.into_iter().next() {
-            Some(first) => IngestError::Curation(first),
-            None => IngestError::Ended("planning"),
-        })
+        fitting(Self::plan(lakehouse, topic).await?)
     }
 
     async fn plan(lakehouse: &Lakehouse, topic: &TopicContract) -> Result<Result<Self, Vec<Problem>>, IngestError> {

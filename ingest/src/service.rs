@@ -17,6 +17,7 @@ use crate::budget::Budget;
 use crate::buffer::TopicBuffer;
 use crate::config::IngestConfig;
 use crate::consumer;
+use crate::engine::engines;
 use crate::error::IngestError;
 use crate::intake::{Intake, Lane, Limits};
 use crate::metrics::IngestMetrics;
@@ -59,7 +60,8 @@ impl Ingest {
         let source = &config.kafka.source;
         let mut lanes = Vec::with_capacity(lakehouse.topics.len());
         let mut tasks = JoinSet::new();
-        for (name, contract) in &lakehouse.topics {
+        for (name, engine) in engines(&lakehouse).await? {
+            let contract = &lakehouse.topics[&name];
             let writing = Writing {
                 lake: lake.clone(),
                 source: source.clone(),
@@ -72,14 +74,15 @@ impl Ingest {
             let task = TopicTask::new(
                 Arc::clone(&lakehouse),
                 contract.clone(),
+                engine,
                 writing,
                 Arc::clone(&committed),
                 Arc::clone(&broken),
             );
-            tasks.spawn(task.await?.run(given));
+            tasks.spawn(task.run(given));
             lanes.push(Lane {
-                topic: name.clone(),
-                buffer: TopicBuffer::new(raw_schema(), source, name),
+                buffer: TopicBuffer::new(raw_schema(), source, &name),
+                topic: name,
                 work,
                 positions: BTreeMap::new(),
                 restarted: HashSet::new(),

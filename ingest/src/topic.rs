@@ -40,14 +40,14 @@ pub(crate) struct TopicTask {
 }
 
 impl TopicTask {
-    pub(crate) async fn new(
+    pub(crate) fn new(
         lakehouse: Arc<Lakehouse>,
         contract: TopicContract,
+        engine: Engine,
         writing: Writing,
         committed: Arc<Committed>,
         broken: Arc<Mutex<Option<String>>>,
-    ) -> Result<Self, IngestError> {
-        let engine = Engine::new(&lakehouse, &contract).await?;
+    ) -> Self {
         let curated = tables_of(&lakehouse, &contract.topic)
             .into_iter()
             .map(|table| {
@@ -55,7 +55,7 @@ impl TopicTask {
                 (table.clone(), TableWriter::new(table.name.clone(), key, writing.clone()))
             })
             .collect();
-        Ok(TopicTask {
+        TopicTask {
             raw: TableWriter::new(contract.table.clone(), None, writing.clone()),
             dead_letter: TableWriter::new(contract.dead_letter.clone(), None, writing.clone()),
             curated,
@@ -65,7 +65,7 @@ impl TopicTask {
             writing,
             committed,
             broken,
-        })
+        }
     }
 
     /// Works until there is no more, or until it is told to abandon what storage does not take.

@@ -48,7 +48,7 @@ pub(crate) const ISSUER_KEY: &str = "issuer.json";
 const PSEUDONYMS: &str = "pseudonyms";
 
 /// How the demo's ingest runs: small and quick.
-const COMMIT_INTERVAL: Duration = Duration::from_millis(1000);
+const COMMIT_INTERVAL: Duration = Duration::from_millis(2000);
 const COMMIT_BYTES: usize = 8 << 20;
 const MEMORY_BUDGET: usize = 256 << 20;
 
