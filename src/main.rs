@@ -20,7 +20,7 @@ use clap::Parser;
 use cli::{Cli, Command};
 
 fn main() -> ExitCode {
-    end_quietly_when_nobody_reads();
+    keep_values_out_of_panics();
     let cli = Cli::parse();
     match run(cli.command) {
         Ok(()) => ExitCode::SUCCESS,
@@ -36,15 +36,19 @@ fn nobody_reads(error: &anyhow::Error) -> bool {
     error.downcast_ref::<std::io::Error>().is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
 }
 
-/// `lakeward … | head`: printing to a reader that has gone ends the command, without a word.
-fn end_quietly_when_nobody_reads() {
-    let report = std::panic::take_hook();
-    std::panic::set_hook(Box::new(move |panic| {
+/// A panic tells where it was and not what was in hand: the engine's messages may quote a value of the data.
+///
+/// `lakeward … | head`: printing to a reader that has gone is a panic too, and ends the command without a word.
+fn keep_values_out_of_panics() {
+    std::panic::set_hook(Box::new(|panic| {
         let message = panic.payload().downcast_ref::<String>().map_or("", String::as_str);
         if message.starts_with("failed printing to stdout") && message.contains("Broken pipe") {
             std::process::exit(0);
         }
-        report(panic);
+        let place = panic.location().map(ToString::to_string).unwrap_or_default();
+        let thread = std::thread::current();
+        let name = thread.name().unwrap_or("without a name");
+        eprintln!("a defect in lakeward {}: panic at {place}, thread {name}", env!("CARGO_PKG_VERSION"));
     }));
 }
 

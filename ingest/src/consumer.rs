@@ -162,7 +162,9 @@ fn set_pauses(
     }
     let list = |partitions: &mut dyn Iterator<Item = &(String, i32)>| {
         let mut list = TopicPartitionList::new();
-        partitions.for_each(|(topic, partition)| drop(list.add_partition(topic, *partition)));
+        for (topic, partition) in partitions {
+            list.add_partition(topic, *partition);
+        }
         list
     };
     let (pause, resume) = (list(&mut due.difference(paused)), list(&mut paused.difference(&due)));
@@ -188,9 +190,9 @@ fn commit_group(shared: &Intermediary, consumer: &BaseConsumer<Session>, mode: C
             let _ = list.add_partition_offset(element.topic(), element.partition(), Offset::Offset(*at));
         }
     }
-    if list.count() > 0 {
-        if let Err(error) = consumer.commit(&list, mode) {
-            tracing::debug!(%error, "the group's offsets were not committed");
-        }
+    if list.count() > 0
+        && let Err(error) = consumer.commit(&list, mode)
+    {
+        tracing::debug!(%error, "the group's offsets were not committed");
     }
 }

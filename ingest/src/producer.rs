@@ -166,14 +166,13 @@ impl Deliveries {
 
 impl ClientContext for Deliveries {
     fn error(&self, error: KafkaError, reason: &str) {
-        if let Some(code) = error.rdkafka_error_code() {
-            if let Trouble::Connection(why) = trouble::read(code, reason, &self.config, &[]) {
-                let mut outcome = self.outcome.lock();
-                // "All brokers down" follows every refusal and says less.
-                if outcome.connection.is_none() || !matches!(code, Code::AllBrokersDown | Code::BrokerTransportFailure)
-                {
-                    outcome.connection = Some(why);
-                }
+        if let Some(code) = error.rdkafka_error_code()
+            && let Trouble::Connection(why) = trouble::read(code, reason, &self.config, &[])
+        {
+            let mut outcome = self.outcome.lock();
+            // "All brokers down" follows every refusal and says less.
+            if outcome.connection.is_none() || !matches!(code, Code::AllBrokersDown | Code::BrokerTransportFailure) {
+                outcome.connection = Some(why);
             }
         }
     }

@@ -257,7 +257,7 @@ async fn until(metrics: &IngestMetrics, what: &str, reached: impl Fn(&lakeward_i
 }
 
 fn reading(number: usize) -> Vec<u8> {
-    format!(r#"{{"id":"r{number}","value":{number}.25,"secret":{}}}"#, number % 10 == 0).into_bytes()
+    format!(r#"{{"id":"r{number}","value":{number}.25,"secret":{}}}"#, number.is_multiple_of(10)).into_bytes()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -125,10 +125,7 @@ impl TablesError {
 }
 
 fn is_transient_store_error(error: &object_store::Error) -> bool {
-    match error {
-        object_store::Error::Generic { .. } | object_store::Error::JoinError { .. } => true,
-        _ => false,
-    }
+    matches!(error, object_store::Error::Generic { .. } | object_store::Error::JoinError { .. })
 }
 
 fn is_transient_delta_error(error: &DeltaTableError) -> bool {

@@ -94,7 +94,7 @@ impl Lakehouse {
             let Some(Draft { mut contract, topics }) = curated::read(&mut Reader { file: &file, problems }, &text)
             else {
                 // Its SELECTs are not to blame for what is wrong with the contract.
-                unused.retain(|path, _| !stem(path, ".sql").split('.').next().is_some_and(|name| name == table));
+                unused.retain(|path, _| stem(path, ".sql").split('.').next().is_none_or(|name| name != table));
                 continue;
             };
             for (topic, line) in &topics {
