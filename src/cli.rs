@@ -122,7 +122,7 @@ pub(crate) struct TokenArgs {
     /// How long the token lives, in minutes
     #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..=1440))]
     pub(crate) minutes: u32,
-    /// A configuration with [development], …
+    /// A configuration with `[development]`, …
     #[arg(long, value_name = "FILE", env = "LAKEWARD_CONFIG", conflicts_with = "demo")]
     pub(crate) config: Option<PathBuf>,
     /// … or the folder of a demo, whose people are known by their logins
