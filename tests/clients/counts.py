@@ -1,7 +1,7 @@
 """Compares each table, read from S3 by another reader, with an independent reading of the bundles.
 
 For each curated table: the number of rows, each column's share of NULLs, and 200 random cells of each column. For each raw
-table: the number of rows, the payloads byte for byte, every position once; and that there are no dead letters.
+table: the number of rows, the payloads as JSON values, every position once; and that there are no dead letters.
 Exit status 1 and one line for each difference; no line names a value of a patient.
 """
 

@@ -24,7 +24,7 @@ pub(super) fn select(reader: &mut Reader<'_>, sql: &str) {
     match Parser::parse_sql(&GenericDialect {}, sql) {
         Err(error) => {
             let message = error.to_string();
-            reader.note(line_in(&message), format!("not readable as SQL: {message}"));
+            reader.note(line_in(&message, sql), format!("not readable as SQL: {message}"));
         }
         Ok(statements) => match statements.as_slice() {
             [Statement::Query(_)] => {}
@@ -34,8 +34,8 @@ pub(super) fn select(reader: &mut Reader<'_>, sql: &str) {
     }
 }
 
-/// The parser tells where by `at Line: 3, Column: 7`.
-fn line_in(message: &str) -> usize {
-    let after = message.split("Line: ").nth(1).unwrap_or_default();
+/// The parser tells where by `at Line: 3, Column: 7`, and says nothing when the text ends too early.
+fn line_in(message: &str, sql: &str) -> usize {
+    let Some((_, after)) = message.split_once("Line: ") else { return sql.trim_end().lines().count().max(1) };
     after.chars().take_while(char::is_ascii_digit).collect::<String>().parse().unwrap_or(1)
 }

@@ -121,7 +121,7 @@ fn what_is_no_yaml_and_what_is_no_select_have_their_lines() {
         fs::write(dir.join("curated/buyers.sql"), "SELECT 1 FROM event\n  WHERE (").unwrap();
     });
     assert_eq!(told.len(), 2, "{told:#?}");
-    assert!(told[0].starts_with("contracts/curated/sales.odcs.yaml:2: not readable as YAML"), "{told:?}");
+    assert!(told[0].starts_with("contracts/curated/sales.odcs.yaml:1: not readable as YAML"), "{told:?}");
     assert!(told[1].starts_with("curated/buyers.sql:2: not readable as SQL"), "{told:?}");
 }
 
