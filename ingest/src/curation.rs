@@ -24,6 +24,7 @@ use crate::decoder::Fault;
 use crate::error::{IngestError, misfit, planned};
 use crate::event::{EventTable, ROW};
 use crate::fhir;
+use crate::nested;
 
 /// A curated table, as far as its rows are concerned.
 #[derive(Debug, Clone)]
@@ -194,6 +195,7 @@ async fn plan(context: &SessionContext, selection: &Selection) -> Result<Plan, V
     let only_select = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
     let frame = context.sql_with_options(&selection.sql, only_select).await.map_err(in_select)?;
     let (_, select) = frame.into_parts();
+    let select = nested::by_columns(select).map_err(in_select)?;
     let typed = LogicalPlanBuilder::from(select.clone())
         .project(columns(&select, selection)?)
         .and_then(LogicalPlanBuilder::build)

@@ -1,8 +1,9 @@
 //! Payloads to typed nested columns, each payload parsed once.
 //!
-//! One `arrow_json` decoder is kept per topic and fed with payload slices. A record's fate depends on the record alone:
-//! malformed payloads are told apart before they are fed ([`crate::json`]), and when a chunk does not fit the declared
-//! types it is halved until the records that do not fit stand alone.
+//! Records as they should be go the quick way ([`crate::record`]). For all others one `arrow_json` decoder is kept per
+//! topic and fed with payload slices. A record's fate depends on the record alone: malformed payloads are told apart
+//! before they are fed ([`crate::json`]), and when a chunk does not fit the declared types it is halved until the records
+//! that do not fit stand alone.
 
 use arrow::array::Array;
 use arrow::array::{BinaryArray, RecordBatch, StructArray};
@@ -13,6 +14,7 @@ use std::sync::Arc;
 
 use crate::error::IngestError;
 use crate::json;
+use crate::record::Records;
 use crate::shape;
 
 const CHUNK_ROWS: usize = 4096;
@@ -50,6 +52,8 @@ pub(crate) struct PayloadDecoder {
     schema: SchemaRef,
     /// Names of the fields that hold integers.
     integers: Vec<String>,
+    /// The quick way, where the declared types have one.
+    records: Option<Records>,
     decoder: Decoder,
 }
 
@@ -65,7 +69,8 @@ impl PayloadDecoder {
         let schema = Arc::new(Schema::new(nullable(fields)));
         let integers = shape::integers(schema.fields());
         let decoder = build(&schema, CHUNK_ROWS)?;
-        Ok(PayloadDecoder { schema, integers, decoder })
+        let records = Records::new(schema.fields());
+        Ok(PayloadDecoder { schema, integers, records, decoder })
     }
 
     /// The type of the decoded payload.
@@ -80,9 +85,18 @@ impl PayloadDecoder {
         rows: impl IntoIterator<Item = usize>,
     ) -> Result<Decoded, IngestError> {
         let mut decoded = Decoded::default();
-        let mut chunk = Vec::with_capacity(CHUNK_ROWS.min(payloads.len()));
+        let others = match self.records.take() {
+            None => rows.into_iter().collect(),
+            Some(mut records) => {
+                let others = plain(&mut records, payloads, rows, &mut decoded)?;
+                // After an error it would not be empty.
+                self.records = Some(records);
+                others
+            }
+        };
+        let mut chunk = Vec::new();
         let mut bytes = 0;
-        for row in rows {
+        for row in others {
             let payload = payloads.value(row);
             if let Some(reason) = self.refuse(payload) {
                 decoded.faults.push(Fault { row, reason });
@@ -153,6 +167,34 @@ impl PayloadDecoder {
         }
         Ok(())
     }
+}
+
+/// Decodes the plain records; gives the rows of the others.
+fn plain(
+    records: &mut Records,
+    payloads: &BinaryArray,
+    rows: impl IntoIterator<Item = usize>,
+    decoded: &mut Decoded,
+) -> Result<Vec<usize>, IngestError> {
+    let (mut chunk, mut others, mut bytes) = (Vec::new(), Vec::new(), 0);
+    let mut finish = |records: &mut Records, rows: Vec<usize>| -> Result<(), IngestError> {
+        let payload = records.finish()?;
+        if !rows.is_empty() {
+            decoded.chunks.push(DecodedChunk { rows, payload });
+        }
+        Ok(())
+    };
+    for row in rows {
+        let payload = payloads.value(row);
+        if records.read() == CHUNK_ROWS || bytes + payload.len() > CHUNK_BYTES {
+            finish(records, std::mem::take(&mut chunk))?;
+            bytes = 0;
+        }
+        bytes += payload.len();
+        if records.take(payload) { chunk.push(row) } else { others.push(row) }
+    }
+    finish(records, chunk)?;
+    Ok(others)
 }
 
 fn build(schema: &SchemaRef, rows: usize) -> Result<Decoder, IngestError> {

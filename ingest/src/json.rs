@@ -84,7 +84,7 @@ pub(crate) fn check_object(payload: &[u8], watched: &[String]) -> Result<Checked
     let mut scan = Scan { bytes: payload, at: 0, fractions: false, names: watched, watched: false };
     scan.skip_space();
     let first = scan.peek().ok_or(Malformed::Empty)?;
-    scan.document()?;
+    scan.value(0)?;
     scan.skip_space();
     if scan.at < payload.len() {
         return Err(Malformed::Trailing(scan.at));
@@ -99,7 +99,8 @@ pub(crate) fn check_object(payload: &[u8], watched: &[String]) -> Result<Checked
     }
 }
 
-struct Scan<'a> {
+/// A position in a text that is being read.
+pub(crate) struct Scan<'a> {
     bytes: &'a [u8],
     at: usize,
     fractions: bool,
@@ -111,11 +112,13 @@ struct Scan<'a> {
 struct Levels {
     bits: [u64; MAX_DEPTH.div_ceil(64)],
     depth: usize,
+    /// How many levels are open around these.
+    outer: usize,
 }
 
 impl Levels {
     fn push(&mut self, object: bool, at: usize) -> Result<(), Malformed> {
-        if self.depth == MAX_DEPTH {
+        if self.outer + self.depth >= MAX_DEPTH {
             return Err(Malformed::Depth(at));
         }
         let (word, bit) = (self.depth / 64, self.depth % 64);
@@ -130,7 +133,29 @@ impl Levels {
     }
 }
 
-impl Scan<'_> {
+impl<'a> Scan<'a> {
+    /// At the beginning of a text. What is read of it is held against RFC 8259 as in [`check_object`], but that it is
+    /// UTF-8.
+    pub(crate) fn new(text: &'a str) -> Self {
+        Scan { bytes: text.as_bytes(), at: 0, fractions: false, names: &[], watched: false }
+    }
+
+    /// How many bytes were read.
+    pub(crate) fn at(&self) -> usize {
+        self.at
+    }
+
+    /// Goes past the byte that [`Scan::token`] gave.
+    pub(crate) fn step(&mut self) {
+        self.at += 1;
+    }
+
+    /// Whether nothing but white space is left.
+    pub(crate) fn is_at_end(&mut self) -> bool {
+        self.skip_space();
+        self.at == self.bytes.len()
+    }
+
     fn peek(&self) -> Option<u8> {
         self.bytes.get(self.at).copied()
     }
@@ -142,13 +167,14 @@ impl Scan<'_> {
     }
 
     /// The next byte after white space.
-    fn token(&mut self) -> Result<u8, Malformed> {
+    pub(crate) fn token(&mut self) -> Result<u8, Malformed> {
         self.skip_space();
         self.peek().ok_or(Malformed::Truncated(self.at))
     }
 
-    fn document(&mut self) -> Result<(), Malformed> {
-        let mut levels = Levels { bits: [0; MAX_DEPTH.div_ceil(64)], depth: 0 };
+    /// Goes past one value, around which so many levels are open.
+    pub(crate) fn value(&mut self, outer: usize) -> Result<(), Malformed> {
+        let mut levels = Levels { bits: [0; MAX_DEPTH.div_ceil(64)], depth: 0, outer };
         loop {
             // A value starts here.
             let opened = match self.token()? {
@@ -227,7 +253,7 @@ impl Scan<'_> {
         Ok(())
     }
 
-    fn literal(&mut self, word: &[u8]) -> Result<bool, Malformed> {
+    pub(crate) fn literal(&mut self, word: &[u8]) -> Result<bool, Malformed> {
         for expected in word {
             match self.peek() {
                 Some(met) if met == *expected => self.at += 1,
@@ -238,12 +264,12 @@ impl Scan<'_> {
         Ok(false)
     }
 
-    fn string(&mut self) -> Result<(), Malformed> {
+    /// Goes past a string, from one quotation mark to the other.
+    pub(crate) fn string(&mut self) -> Result<(), Malformed> {
         self.at += 1;
         loop {
             let rest = &self.bytes[self.at..];
-            let plain = rest.iter().position(|b| matches!(b, b'"' | b'\\' | 0..=0x1f));
-            let Some(plain) = plain else { return Err(Malformed::Truncated(self.bytes.len())) };
+            let Some(plain) = plain(rest) else { return Err(Malformed::Truncated(self.bytes.len())) };
             self.at += plain;
             match rest[plain] {
                 b'"' => {
@@ -306,7 +332,7 @@ impl Scan<'_> {
         }
     }
 
-    fn number(&mut self) -> Result<(), Malformed> {
+    pub(crate) fn number(&mut self) -> Result<(), Malformed> {
         if self.peek() == Some(b'-') {
             self.at += 1;
         }
@@ -330,6 +356,27 @@ impl Scan<'_> {
         }
         Ok(())
     }
+}
+
+/// How many bytes of a string stand for themselves; nothing when that is all there are.
+fn plain(bytes: &[u8]) -> Option<usize> {
+    const ONES: u64 = u64::MAX / 255;
+    const HIGH: u64 = ONES << 7;
+    // The classic search for a zero byte, eight at once. Only bits above the first hit may be wrong.
+    let zero = |word: u64| word.wrapping_sub(ONES) & !word & HIGH;
+    let below_space = |word: u64| word.wrapping_sub(ONES * 0x20) & !word & HIGH;
+    let mut words = bytes.chunks_exact(8);
+    let mut at = 0;
+    for word in words.by_ref() {
+        let word = u64::from_le_bytes(word.try_into().ok()?);
+        let hits = zero(word ^ (ONES * b'"' as u64)) | zero(word ^ (ONES * b'\\' as u64)) | below_space(word);
+        if hits != 0 {
+            return Some(at + hits.trailing_zeros() as usize / 8);
+        }
+        at += 8;
+    }
+    let rest = words.remainder().iter().position(|byte| matches!(byte, b'"' | b'\\' | 0..=0x1f));
+    rest.map(|place| at + place)
 }
 
 #[cfg(test)]
