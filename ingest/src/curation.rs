@@ -20,6 +20,7 @@ use datafusion::physical_plan::collect;
 use datafusion::prelude::{SQLOptions, SessionConfig, SessionContext};
 use lakeward_tables::{Problem, QualityRule};
 
+use crate::codes;
 use crate::decoder::Fault;
 use crate::error::{IngestError, misfit, planned};
 use crate::event::{EventTable, ROW};
@@ -91,7 +92,7 @@ impl Curation {
                 MemTable::try_new(rows.schema(), vec![vec![rows.clone()]]).map_err(|e| IngestError::plan(name, e))?;
             context.register_table(name.as_str(), Arc::new(table)).map_err(|e| IngestError::plan(name, e))?;
         }
-        for function in fhir::functions() {
+        for function in fhir::functions().into_iter().chain(codes::functions(reference)) {
             context.register_udf(function.as_ref().clone());
         }
         let (mut plans, mut misfits) = (Vec::with_capacity(selections.len()), Vec::new());

@@ -5,7 +5,6 @@
 //! before they are fed ([`crate::json`]), and when a chunk does not fit the declared types it is halved until the records
 //! that do not fit stand alone.
 
-use arrow::array::Array;
 use arrow::array::{BinaryArray, RecordBatch, StructArray};
 use arrow::compute::concat_batches;
 use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef};

@@ -14,6 +14,7 @@
 mod budget;
 mod buffer;
 mod changes;
+mod codes;
 mod config;
 mod consumer;
 mod curation;

@@ -26,7 +26,7 @@ pub type AnswerStream = BoxStream<'static, Result<RecordBatch, QueryError>>;
 
 /// A running statement.
 pub struct Answer {
-    /// Columns; field metadata `lakeward.level` says how a column is shown. No view types.
+    /// Columns; field metadata `lakeward.level` says how a column is shown. Texts and bytes may be views.
     pub schema: SchemaRef,
     /// The batches; an error is the last item.
     pub stream: AnswerStream,
@@ -98,6 +98,16 @@ impl Answer {
     }
 }
 
+impl Answer {
+    /// The same rows for clients that may know no view types, as those of Arrow IPC and Flight.
+    pub fn without_views(self) -> Self {
+        let schema = schema_without_views(&self.schema);
+        let of_batch = Arc::clone(&schema);
+        let stream = self.stream.map(move |batch| answered(&batch?, &of_batch)).boxed();
+        Self { schema, stream, ..self }
+    }
+}
+
 struct Reader {
     receiver: mpsc::Receiver<Result<RecordBatch, DataFusionError>>,
     task: Running<()>,
@@ -148,7 +158,7 @@ impl Reader {
     }
 }
 
-/// The schema that clients get: nullable, without view types, with these levels.
+/// The schema of an answer: nullable, with these levels.
 pub(crate) fn answer_schema(schema: &Schema, levels: Vec<Option<String>>) -> SchemaRef {
     let levels = levels.into_iter().chain(std::iter::repeat(None));
     let fields: Vec<Field> = schema
@@ -157,13 +167,24 @@ pub(crate) fn answer_schema(schema: &Schema, levels: Vec<Option<String>>) -> Sch
         .zip(levels)
         .map(|(field, level)| {
             let metadata = level.map(|level| (ColumnLevel::METADATA_KEY.to_owned(), level)).into_iter().collect();
-            Field::new(field.name(), without_views(field.data_type()), true).with_metadata(metadata)
+            Field::new(field.name(), field.data_type().clone(), true).with_metadata(metadata)
         })
         .collect();
     Arc::new(Schema::new(fields))
 }
 
-fn without_views(data_type: &DataType) -> DataType {
+/// The same columns without view types.
+pub(crate) fn schema_without_views(schema: &Schema) -> SchemaRef {
+    let fields: Vec<Field> = schema
+        .fields()
+        .iter()
+        .map(|field| field.as_ref().clone().with_data_type(without_views(field.data_type())))
+        .collect();
+    Arc::new(Schema::new(fields))
+}
+
+/// The type that every client knows: a text or bytes, alone or in a list or struct, are no view.
+pub(crate) fn without_views(data_type: &DataType) -> DataType {
     let inside = |field: &FieldRef| {
         let data_type = without_views(field.data_type());
         Arc::new(field.as_ref().clone().with_data_type(data_type))

@@ -80,13 +80,28 @@ pub(crate) struct PurposeKey {
 impl PurposeKey {
     /// HMAC-SHA-256 over a kind of pseudonym, a domain and a value, each closed by a zero byte but the last.
     pub(crate) fn digest(&self, kind: &str, domain: &str, value: &[u8]) -> [u8; 32] {
+        self.domain(kind, domain).digest(value)
+    }
+
+    /// The same for many values.
+    pub(crate) fn domain(&self, kind: &str, domain: &str) -> Domain {
         let mut mac = self.mac.clone();
         for part in [kind, domain] {
             mac.update(part.as_bytes());
             mac.update(&[0]);
         }
-        mac.update(value);
-        mac.finalize().into_bytes().into()
+        Domain { mac }
+    }
+}
+
+/// A key that has taken in a kind of pseudonym and a domain.
+pub(crate) struct Domain {
+    mac: Hmac<Sha256>,
+}
+
+impl Domain {
+    pub(crate) fn digest(&self, value: &[u8]) -> [u8; 32] {
+        self.mac.clone().chain_update(value).finalize().into_bytes().into()
     }
 }
 

@@ -18,7 +18,7 @@ use lakeward_iam::{Policies, Principal};
 use lakeward_tables::{GovernedTable, Lake, Lakehouse, TableName};
 use parking_lot::Mutex;
 
-use crate::answer::{Limits, answer_schema};
+use crate::answer::{Limits, answer_schema, schema_without_views, without_views};
 use crate::audit::Outcome;
 use crate::catalog::{GovernedCatalog, Tables};
 use crate::explain;
@@ -177,7 +177,7 @@ fn visible(view: &View) -> VisibleTable {
             .iter()
             .map(|column| VisibleColumn {
                 name: column.name.clone(),
-                data_type: column.data_type.clone(),
+                data_type: without_views(&column.data_type),
                 nullable: true,
                 level: column.level,
                 description: column.description.clone(),
@@ -225,7 +225,7 @@ impl Inner {
             types.into_iter().map(|(name, data_type)| (name, data_type.unwrap_or(DataType::Null))).collect();
         names.sort_by_key(|(name, _)| (name.trim_start_matches('$').parse::<usize>().ok(), name.clone()));
         let fields: Vec<Field> = names.into_iter().map(|(name, data_type)| Field::new(name, data_type, true)).collect();
-        Ok(Prepared { schema, parameters: Arc::new(Schema::new(fields)) })
+        Ok(Prepared { schema: schema_without_views(&schema), parameters: schema_without_views(&Schema::new(fields)) })
     }
 
     async fn start(

@@ -48,8 +48,8 @@ impl Sessions {
             .with_information_schema(false)
             .with_target_partitions(config.target_partitions.max(1));
         let options = settings.options_mut();
-        options.sql_parser.map_string_types_to_utf8view = false;
-        options.execution.parquet.schema_force_view_types = false;
+        // As tables are read: otherwise a cast to text would copy what is text already.
+        options.sql_parser.map_string_types_to_utf8view = true;
         options.explain.show_statistics = false;
         // Stored times are instants; without a zone "now" would be of another type.
         options.execution.time_zone = Some("UTC".to_owned());

@@ -1,59 +1,37 @@
 -- Visits.
-WITH coding AS (
-  SELECT _lw_row, coding['system'] AS system, coding['code'] AS code
-  FROM (
-    SELECT _lw_row, unnest(concept['coding']) AS coding
-    FROM (SELECT _lw_row, unnest(payload['type']) AS concept FROM event)
-    UNION ALL
-    SELECT _lw_row, unnest(concept['coding']) AS coding
-    FROM (SELECT _lw_row, unnest(payload['reasonCode']) AS concept FROM event)
-    UNION ALL
-    SELECT _lw_row, unnest(payload['serviceType']['coding']) AS coding FROM event
-  )
-),
--- Listed, or nobody can tell: no code, or a system that the list does not know. Of ICD-10 the list holds categories as
--- well: F32 stands for F32.0, F32.1 … The small side of a join stands left, for the hash table is made of the left.
-special AS (
-  SELECT DISTINCT c._lw_row
-  FROM special_codes category
-  RIGHT JOIN (
-    special_codes exact
-    RIGHT JOIN (known_systems k RIGHT JOIN coding c ON k.system = c.system)
-      ON exact.system = k.canonical AND exact.code = c.code
-  ) ON category.system = k.canonical AND category.code = left(c.code, 3) AND k.matching = 'category'
-  WHERE k.system IS NULL OR c.code IS NULL OR exact.code IS NOT NULL OR category.code IS NOT NULL
-)
 SELECT
-  e._lw_row,
-  CASE WHEN e.payload['resourceType'] = 'Encounter' THEN e.payload['id'] END AS encounter_id,
-  fhir_reference(e.payload['subject']['reference']) AS patient_id,
+  _lw_row,
+  CASE WHEN payload['resourceType'] = 'Encounter' THEN payload['id'] END AS encounter_id,
+  fhir_reference(payload['subject']['reference']) AS patient_id,
   -- The staff's id: other kinds of people who may stand here are no practitioners, the patient least of all.
   CASE
-    WHEN e.payload['participant'][1]['individual']['reference'] LIKE 'urn:uuid:%'
-      OR e.payload['participant'][1]['individual']['reference'] LIKE '%Practitioner/%'
-      OR e.payload['participant'][1]['individual']['reference'] LIKE 'Practitioner?%'
+    WHEN payload['participant'][1]['individual']['reference'] LIKE 'urn:uuid:%'
+      OR payload['participant'][1]['individual']['reference'] LIKE '%Practitioner/%'
+      OR payload['participant'][1]['individual']['reference'] LIKE 'Practitioner?%'
     THEN nullif(
-      fhir_reference(e.payload['participant'][1]['individual']['reference']),
-      fhir_reference(e.payload['subject']['reference']))
+      fhir_reference(payload['participant'][1]['individual']['reference']),
+      fhir_reference(payload['subject']['reference']))
   END AS practitioner_id,
   coalesce(
-    fhir_reference(e.payload['serviceProvider']['reference']),
-    fhir_reference(e.payload['location'][1]['location']['reference'])) AS clinic_id,
-  fhir_instant(e.payload['period']['start']) AS started_at,
-  fhir_instant(e.payload['period']['end']) AS ended_at,
-  e.payload['class']['code'] AS class,
-  e.payload['status'] AS status,
-  e.payload['type'][1]['coding'][1]['code'] AS type_code,
+    fhir_reference(payload['serviceProvider']['reference']),
+    fhir_reference(payload['location'][1]['location']['reference'])) AS clinic_id,
+  fhir_instant(payload['period']['start']) AS started_at,
+  fhir_instant(payload['period']['end']) AS ended_at,
+  payload['class']['code'] AS class,
+  payload['status'] AS status,
+  payload['type'][1]['coding'][1]['code'] AS type_code,
   -- The display of an unknown system may be anything, a name too.
-  CASE WHEN k.system IS NOT NULL THEN e.payload['type'][1]['coding'][1]['display'] END AS type_text,
-  e.payload['reasonCode'][1]['coding'][1]['code'] AS reason_code,
+  CASE
+    WHEN fhir_known_system('known_systems', payload['type'][1]['coding'][1]['system'])
+    THEN payload['type'][1]['coding'][1]['display']
+  END AS type_text,
+  payload['reasonCode'][1]['coding'][1]['code'] AS reason_code,
   coalesce(
-    e.payload['reasonCode'][1]['text'], e.payload['reasonCode'][1]['coding'][1]['display']) AS reason_text,
+    payload['reasonCode'][1]['text'], payload['reasonCode'][1]['coding'][1]['display']) AS reason_text,
   -- A visit without any code is ordinary until one of its rows is special.
-  CASE WHEN s._lw_row IS NOT NULL THEN 'special' ELSE 'ordinary' END AS sensitivity
-FROM special s
-RIGHT JOIN (
-  known_systems k
-  RIGHT JOIN (SELECT *, payload['type'][1]['coding'][1]['system'] AS code_system FROM event) e
-    ON k.system = e.code_system
-) ON s._lw_row = e._lw_row
+  CASE
+    WHEN fhir_listed('special_codes', 'known_systems',
+        payload['type'], payload['reasonCode'], payload['serviceType']) IS FALSE
+    THEN 'ordinary' ELSE 'special'
+  END AS sensitivity
+FROM event

@@ -1,30 +1,6 @@
 -- Encounters that this event makes special: by the same rule as the sensitivity of its own row.
-WITH coding AS (
-  SELECT _lw_row, coding['system'] AS system, coding['code'] AS code
-  FROM (
-    SELECT _lw_row, unnest(concept['coding']) AS coding
-    FROM (SELECT _lw_row, unnest(payload['type']) AS concept FROM event)
-    UNION ALL
-    SELECT _lw_row, unnest(concept['coding']) AS coding
-    FROM (SELECT _lw_row, unnest(payload['reasonCode']) AS concept FROM event)
-    UNION ALL
-    SELECT _lw_row, unnest(payload['serviceType']['coding']) AS coding FROM event
-  )
-),
--- Listed, or nobody can tell: no code, or a system that the list does not know. Of ICD-10 the list holds categories as
--- well: F32 stands for F32.0, F32.1 … The small side of a join stands left, for the hash table is made of the left.
-special AS (
-  SELECT DISTINCT c._lw_row
-  FROM special_codes category
-  RIGHT JOIN (
-    special_codes exact
-    RIGHT JOIN (known_systems k RIGHT JOIN coding c ON k.system = c.system)
-      ON exact.system = k.canonical AND exact.code = c.code
-  ) ON category.system = k.canonical AND category.code = left(c.code, 3) AND k.matching = 'category'
-  WHERE k.system IS NULL OR c.code IS NULL OR exact.code IS NOT NULL OR category.code IS NOT NULL
-)
-SELECT e._lw_row, e.payload['id'] AS encounter_id
-FROM special s
-RIGHT JOIN event e ON s._lw_row = e._lw_row
-WHERE e.payload['id'] IS NOT NULL
-  AND s._lw_row IS NOT NULL
+SELECT _lw_row, payload['id'] AS encounter_id
+FROM event
+WHERE payload['id'] IS NOT NULL
+  AND fhir_listed('special_codes', 'known_systems',
+    payload['type'], payload['reasonCode'], payload['serviceType']) IS NOT FALSE

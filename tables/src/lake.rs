@@ -9,7 +9,7 @@ use arrow::datatypes::SchemaRef;
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::execution::object_store::ObjectStoreUrl;
 use datafusion::execution::runtime_env::RuntimeEnv;
-use datafusion::logical_expr::{Expr, ident, lit};
+use datafusion::logical_expr::{Expr, cast, ident, lit};
 use datafusion::prelude::{SessionConfig, SessionContext};
 use futures::future::try_join_all;
 
@@ -134,12 +134,20 @@ impl Lake {
             .and(ident("partition").eq(lit(partition)))
             .and(ident("offset").gt_eq(lit(from)))
             .and(ident("offset").lt(lit(to)));
+        // Writers take the declared types; snapshots are read in others.
+        let schema = self.schema(table)?;
+        let as_declared: Vec<Expr> = schema
+            .fields()
+            .iter()
+            .map(|field| cast(ident(field.name()), field.data_type().clone()).alias(field.name()))
+            .collect();
         let session = SessionContext::new_with_config(SessionConfig::new().with_target_partitions(1));
         let query = async {
             session
                 .read_table(snapshot.provider())?
                 .filter(wanted)?
                 .sort(vec![ident("offset").sort(true, false)])?
+                .select(as_declared)?
                 .execute_stream()
                 .await
         };

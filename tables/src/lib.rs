@@ -20,7 +20,7 @@ pub use contract::{
     Column, GovernedTable, Lakehouse, Mode, PayloadFormat, QualityRule, SourceSelect, TableContract, Tombstone,
     TopicContract, dead_letter_schema, raw_schema,
 };
-pub use delta::{Change, Committed, Progress, Snapshot};
+pub use delta::{Change, Committed, Progress, Snapshot, reading_schema, reading_type};
 pub use error::TablesError;
 pub use lake::Lake;
 pub use name::TableName;

@@ -184,7 +184,8 @@ impl LakewardFlight {
         match sealed.work {
             Work::Statement { sql, parameters } => {
                 let parameters = parameters.map(|row| parameters::values(&seal::bytes(&row)?)).transpose()?;
-                Ok(rows(&context, service.execute(&context, &sql, parameters).await?))
+                let answer = service.execute(&context, &sql, parameters).await?;
+                Ok(rows(&context, answer.without_views()))
             }
             Work::Command { any } => {
                 let listing = Listing::try_from(decode(&seal::bytes(&any)?)?)?;

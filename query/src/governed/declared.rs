@@ -9,7 +9,7 @@ use datafusion::datasource::empty::EmptyTable;
 use datafusion::execution::SessionState;
 use datafusion::logical_expr::ScalarUDF;
 use lakeward_iam::Attribute;
-use lakeward_tables::{GovernedTable, Problem};
+use lakeward_tables::{GovernedTable, Problem, reading_schema};
 
 use super::attribute::AttributeFunction;
 use super::predicate::{self, Predicate, Predicates};
@@ -50,7 +50,7 @@ impl Empty {
     fn of(governed: &[GovernedTable]) -> Option<Self> {
         let mut tables = Tables::new();
         for table in governed {
-            let empty: Arc<dyn TableProvider> = Arc::new(EmptyTable::new(table.schema()));
+            let empty: Arc<dyn TableProvider> = Arc::new(EmptyTable::new(reading_schema(&table.schema())));
             tables.entry(table.name.schema.clone()).or_default().insert(table.name.table.clone(), empty);
         }
         Some(Self { sessions: Sessions::new(&QueryConfig::default()).ok()?, tables })

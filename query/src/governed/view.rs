@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use lakeward_iam::{ALL_ROWS, Level, TableDecision};
-use lakeward_tables::GovernedTable;
+use lakeward_tables::{GovernedTable, reading_type};
 use sha2::{Digest, Sha256};
 
 use crate::ColumnLevel;
@@ -34,6 +34,7 @@ impl Shown {
 #[derive(Debug, Clone)]
 pub(crate) struct ViewColumn {
     pub(crate) name: String,
+    /// In which it is read.
     pub(crate) data_type: DataType,
     pub(crate) description: String,
     /// How it is shown, aligned with the scopes of the view.
@@ -103,7 +104,7 @@ impl View {
                 }
                 ViewColumn {
                     name: column.name.clone(),
-                    data_type: column.data_type.clone(),
+                    data_type: reading_type(&column.data_type),
                     description: column.description.clone(),
                     level: announced(&shown),
                     shown,

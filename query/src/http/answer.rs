@@ -67,7 +67,8 @@ pub(super) struct Asked<'a> {
 }
 
 /// Sends an answer. Waits for the first batch, so that an early failure still has a status of its own.
-pub(super) async fn send(asked: Asked<'_>, mut answer: Answer) -> Result<Response, QueryError> {
+pub(super) async fn send(asked: Asked<'_>, answer: Answer) -> Result<Response, QueryError> {
+    let mut answer = if asked.format == Format::Arrow { answer.without_views() } else { answer };
     let encoder = encoder(asked.format, &answer.schema)?;
     let first = answer.stream.next().await.transpose()?;
     let headers = headers(asked, &answer);

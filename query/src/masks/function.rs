@@ -39,7 +39,7 @@ impl MaskFunction {
             return exec_err!("a mask for {} over {}", self.data_type, values.data_type());
         }
         let nulls = || new_null_array(&self.data_type, values.len());
-        let texts = || match values.as_string_opt::<i32>() {
+        let texts = || match values.as_string_view_opt() {
             Some(texts) => Ok(texts),
             None => exec_err!("a mask of text over {}", values.data_type()),
         };
@@ -53,7 +53,7 @@ impl MaskFunction {
             }
             (Mask::Prefix(characters), _) => Arc::new(generalise::prefix(texts()?, characters)),
             (Mask::Hmac, Some(key)) => Arc::new(pseudonym::hmac(texts()?, &self.tag, key)),
-            (Mask::ShiftDays, Some(key)) => match subjects.and_then(|subjects| subjects.as_string_opt::<i32>()) {
+            (Mask::ShiftDays, Some(key)) => match subjects.and_then(|subjects| subjects.as_string_view_opt()) {
                 Some(subjects) => pseudonym::shift_days(values, subjects, key)?,
                 None => nulls(),
             },
@@ -91,7 +91,7 @@ impl ScalarUDFImpl for MaskFunction {
 
 #[cfg(test)]
 mod tests {
-    use datafusion::arrow::array::{Date32Array, StringArray, TimestampMicrosecondArray, TimestampNanosecondArray};
+    use datafusion::arrow::array::{Date32Array, StringViewArray, TimestampMicrosecondArray, TimestampNanosecondArray};
     use proptest::prelude::*;
 
     use super::*;
@@ -133,7 +133,7 @@ mod tests {
             days in prop::collection::vec(prop::option::of(any::<i32>()), 3),
             times in prop::collection::vec(prop::option::of(any::<i64>()), 3),
         ) {
-            let subjects: ArrayRef = Arc::new(StringArray::from(texts));
+            let subjects: ArrayRef = Arc::new(StringViewArray::from(texts));
             total_on(Arc::clone(&subjects), &subjects)?;
             total_on(Arc::new(Date32Array::from(days)), &subjects)?;
             total_on(Arc::new(TimestampMicrosecondArray::from(times.clone()).with_timezone("UTC")), &subjects)?;
@@ -143,17 +143,17 @@ mod tests {
 
     #[test]
     fn masks_are_total_on_the_ends_of_the_types() {
-        let subjects: ArrayRef = Arc::new(StringArray::from(vec!["", "a"]));
+        let subjects: ArrayRef = Arc::new(StringViewArray::from(vec!["", "a"]));
         total_on(Arc::new(Date32Array::from(vec![i32::MIN, i32::MAX])), &subjects).unwrap();
         total_on(Arc::new(TimestampMicrosecondArray::from(vec![i64::MIN, i64::MAX])), &subjects).unwrap();
-        total_on(Arc::new(StringArray::from(vec!["", "\u{10ffff}\0"])), &subjects).unwrap();
+        total_on(Arc::new(StringViewArray::from(vec!["", "\u{10ffff}\0"])), &subjects).unwrap();
     }
 
     #[test]
     fn a_keyed_mask_without_a_key_hides() {
-        let values: ArrayRef = Arc::new(StringArray::from(vec!["p-1"]));
+        let values: ArrayRef = Arc::new(StringViewArray::from(vec!["p-1"]));
         let masked = Masked { tag: "tag".into(), mask: Mask::Hmac };
-        let function = MaskFunction::new(masked, DataType::Utf8, None, "2026-11-23".parse().unwrap(), 1);
+        let function = MaskFunction::new(masked, DataType::Utf8View, None, "2026-11-23".parse().unwrap(), 1);
         assert!(function.apply(&values, None).unwrap().is_null(0));
     }
 }

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use chrono::{Datelike, NaiveDate};
-use datafusion::arrow::array::{ArrayRef, AsArray, PrimitiveArray, StringArray};
+use datafusion::arrow::array::{ArrayRef, AsArray, PrimitiveArray, StringViewArray};
 use datafusion::arrow::datatypes::{
     ArrowPrimitiveType, DataType, Date32Type, TimeUnit, TimestampMicrosecondType, TimestampMillisecondType,
     TimestampNanosecondType, TimestampSecondType,
@@ -44,7 +44,7 @@ fn born_at_age(age: u32, today: NaiveDate) -> Option<i64> {
 }
 
 /// The first characters of each text.
-pub(super) fn prefix(texts: &StringArray, characters: usize) -> StringArray {
+pub(super) fn prefix(texts: &StringViewArray, characters: usize) -> StringViewArray {
     texts
         .iter()
         .map(|text| {
@@ -169,8 +169,8 @@ mod tests {
 
     #[test]
     fn a_prefix_counts_characters() {
-        let texts = StringArray::from(vec![Some("12345"), Some("12"), Some(""), None, Some("äöüß€"), Some("👩‍⚕️ab")]);
-        let expected = StringArray::from(vec![Some("123"), Some("12"), Some(""), None, Some("äöü"), Some("👩‍⚕")]);
+        let texts = StringViewArray::from(vec![Some("12345"), Some("12"), Some(""), None, Some("äöüß€"), Some("👩‍⚕️ab")]);
+        let expected = StringViewArray::from(vec![Some("123"), Some("12"), Some(""), None, Some("äöü"), Some("👩‍⚕")]);
         assert_eq!(prefix(&texts, 3), expected);
     }
 

@@ -72,7 +72,7 @@ impl Mask {
             Self::Year | Self::Week | Self::Band { .. } | Self::ShiftDays => {
                 matches!(data_type, DataType::Date32 | DataType::Timestamp(_, _))
             }
-            Self::Prefix(_) | Self::Hmac => matches!(data_type, DataType::Utf8),
+            Self::Prefix(_) | Self::Hmac => matches!(data_type, DataType::Utf8 | DataType::Utf8View),
         }
     }
 

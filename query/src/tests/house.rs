@@ -22,7 +22,7 @@ use datafusion::parquet::arrow::ArrowWriter;
 use datafusion::physical_plan::{ExecutionPlan, displayable};
 use futures::TryStreamExt;
 use lakeward_iam::{Claims, Policies, ResourceTable};
-use lakeward_tables::{Column, GovernedTable, TableName};
+use lakeward_tables::{Column, GovernedTable, TableName, reading_schema};
 use parking_lot::Mutex;
 use prometheus::Registry;
 use tempfile::TempDir;
@@ -311,8 +311,10 @@ async fn parquet(folder: &Path, rows: &RecordBatch) -> ListingTable {
     writer.close().unwrap();
     let url = ListingTableUrl::parse(format!("{}/", folder.display())).unwrap();
     let options = ListingOptions::new(Arc::new(ParquetFormat::default())).with_file_extension(".parquet");
-    ListingTable::try_new(ListingTableConfig::new(url).with_listing_options(options).with_schema(rows.schema()))
-        .unwrap()
+    ListingTable::try_new(
+        ListingTableConfig::new(url).with_listing_options(options).with_schema(reading_schema(&rows.schema())),
+    )
+    .unwrap()
 }
 
 fn policies(folder: &Path) -> Arc<Policies> {

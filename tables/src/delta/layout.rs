@@ -20,8 +20,10 @@ pub(crate) const BUCKETS_PROPERTY: &str = "lakeward.buckets";
 pub(crate) struct Layout {
     pub(crate) name: TableName,
     pub(crate) description: String,
-    /// What readers get.
+    /// The contract's columns.
     pub(crate) contract: SchemaRef,
+    /// What readers get: the physical columns in the types in which they are read.
+    pub(crate) reading: SchemaRef,
     /// What data files hold: the contract's columns first, then the engine's.
     pub(crate) physical: SchemaRef,
     /// Columns whose statistics may stand in the log.
@@ -39,6 +41,7 @@ impl Layout {
         Self {
             name: table.name.clone(),
             description: table.description.clone(),
+            reading: reading_schema(&contract),
             physical: contract.clone(),
             contract,
             statistics: prunable(table),
@@ -61,11 +64,13 @@ impl Layout {
             fields.push(Arc::new(Field::new(DELETED_COLUMN, DataType::Boolean, true)));
             statistics.insert(DELETED_COLUMN.into());
         }
+        let physical: SchemaRef = Schema::new(fields).into();
         Self {
             name: table.name.clone(),
             description: table.description.clone(),
             contract,
-            physical: Schema::new(fields).into(),
+            reading: reading_schema(&physical),
+            physical,
             statistics,
             key: upsert.then(|| table.primary_key.clone()),
             raw: false,
@@ -105,6 +110,25 @@ impl Layout {
     pub(crate) fn buckets(properties: &HashMap<String, String>) -> i32 {
         properties.get(BUCKETS_PROPERTY).and_then(|n| n.parse().ok()).filter(|n| *n > 0).unwrap_or(BUCKETS)
     }
+}
+
+/// The type in which a column's values are read: texts and bytes as views, which joins, sorts and filters hand on without
+/// copying what they point to. Whoever has clients that know no views converts what leaves the engine.
+pub fn reading_type(declared: &DataType) -> DataType {
+    match declared {
+        DataType::Utf8 => DataType::Utf8View,
+        DataType::Binary => DataType::BinaryView,
+        other => other.clone(),
+    }
+}
+
+/// The same columns in the types in which they are read ([`reading_type`]).
+pub fn reading_schema(declared: &Schema) -> SchemaRef {
+    let fields = declared.fields().iter().map(|field| {
+        let data_type = reading_type(field.data_type());
+        field.as_ref().clone().with_data_type(data_type)
+    });
+    Arc::new(Schema::new(fields.collect::<Vec<Field>>()))
 }
 
 /// Nested columns have no statistics.

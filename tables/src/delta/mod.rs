@@ -16,6 +16,7 @@ mod statistics;
 mod table;
 
 pub use change::{Change, Committed, Progress};
+pub use layout::{reading_schema, reading_type};
 pub use snapshot::Snapshot;
 
 pub(crate) use table::Table;

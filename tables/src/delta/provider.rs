@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{Schema, SchemaRef};
 use async_trait::async_trait;
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::stats::Precision;
@@ -36,7 +36,9 @@ use crate::{DELETED_COLUMN, TableName};
 pub(crate) struct SnapshotProvider {
     layout: Arc<Layout>,
     files: Arc<Vec<Arc<DataFile>>>,
-    /// Over the physical schema.
+    /// The contract's columns, as they are read.
+    schema: SchemaRef,
+    /// Over the schema that is read.
     statistics: Statistics,
     /// Whether some file holds markers.
     markers: bool,
@@ -51,13 +53,15 @@ impl SnapshotProvider {
         store: Arc<dyn ObjectStore>,
         store_url: ObjectStoreUrl,
     ) -> Self {
-        let mut statistics = Statistics::try_merge_iter(files.iter().map(|f| f.statistics.as_ref()), &layout.physical)
-            .unwrap_or_else(|_| Statistics::new_unknown(&layout.physical));
+        let mut statistics = Statistics::try_merge_iter(files.iter().map(|f| f.statistics.as_ref()), &layout.reading)
+            .unwrap_or_else(|_| Statistics::new_unknown(&layout.reading));
         if files.is_empty() {
             statistics.num_rows = Precision::Exact(0);
         }
         let markers = files.iter().any(|file| file.live < file.rows);
-        Self { layout, files, statistics, markers, store, store_url }
+        let columns = layout.contract.fields().len();
+        let schema = Arc::new(Schema::new(layout.reading.fields().iter().take(columns).cloned().collect::<Vec<_>>()));
+        Self { layout, files, schema, statistics, markers, store, store_url }
     }
 
     pub(crate) fn name(&self) -> &TableName {
@@ -80,14 +84,14 @@ impl SnapshotProvider {
         let metadata_size_hint = options.global.metadata_size_hint;
         let readers =
             CachedParquetFileReaderFactory::new(self.store.clone(), runtime.cache_manager.get_file_metadata_cache());
-        let mut source = ParquetSource::new(TableSchema::from(self.layout.physical.clone()))
+        let mut source = ParquetSource::new(TableSchema::from(self.layout.reading.clone()))
             .with_table_parquet_options(options)
             .with_parquet_file_reader_factory(Arc::new(readers));
         if let Some(hint) = metadata_size_hint {
             source = source.with_metadata_size_hint(hint);
         }
         if let Some(filter) = conjunction(filters.to_vec()) {
-            let schema = DFSchema::try_from(self.layout.physical.clone())?;
+            let schema = DFSchema::try_from(self.layout.reading.clone())?;
             source = source.with_predicate(state.create_physical_expr(filter, &schema)?);
         }
         let files = self
@@ -109,7 +113,7 @@ impl SnapshotProvider {
 #[async_trait]
 impl TableProvider for SnapshotProvider {
     fn schema(&self) -> SchemaRef {
-        self.layout.contract.clone()
+        self.schema.clone()
     }
 
     fn table_type(&self) -> TableType {
@@ -122,7 +126,7 @@ impl TableProvider for SnapshotProvider {
 
     fn statistics(&self) -> Option<Statistics> {
         let mut statistics = self.statistics.clone();
-        statistics.column_statistics.truncate(self.layout.contract.fields().len());
+        statistics.column_statistics.truncate(self.schema.fields().len());
         Some(if self.markers { statistics.to_inexact() } else { statistics })
     }
 
@@ -133,24 +137,24 @@ impl TableProvider for SnapshotProvider {
         filters: &[Expr],
         limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        // The contract's columns come first in the physical schema: their indices are the same.
+        // The contract's columns come first in what is read: their indices are the same.
         let wanted = match projection {
             Some(projection) => projection.clone(),
-            None => (0..self.layout.contract.fields().len()).collect(),
+            None => (0..self.schema.fields().len()).collect(),
         };
         if self.files.is_empty() {
-            return Ok(Arc::new(EmptyExec::new(Arc::new(self.layout.contract.project(&wanted)?))));
+            return Ok(Arc::new(EmptyExec::new(Arc::new(self.schema.project(&wanted)?))));
         }
         if !self.markers {
             return self.parquet(state, wanted, filters, limit);
         }
         let mut with_marker = wanted.clone();
-        with_marker.push(self.layout.physical.index_of(DELETED_COLUMN)?);
+        with_marker.push(self.layout.reading.index_of(DELETED_COLUMN)?);
         let scan = self.parquet(state, with_marker, filters, None)?;
         let live = Arc::new(IsNullExpr::new(Arc::new(Column::new(DELETED_COLUMN, wanted.len()))));
         let filtered: Arc<dyn ExecutionPlan> = Arc::new(FilterExec::try_new(live, scan)?);
         let columns = wanted.iter().enumerate().map(|(at, column)| {
-            let name = self.layout.contract.field(*column).name().clone();
+            let name = self.schema.field(*column).name().clone();
             (Arc::new(Column::new(&name, at)) as Arc<dyn PhysicalExpr>, name)
         });
         Ok(Arc::new(ProjectionExec::try_new(columns.collect::<Vec<_>>(), filtered)?))

@@ -95,7 +95,7 @@ impl State {
                 bucket,
                 live: statistics.rows - markers,
                 rows: statistics.rows,
-                statistics: Arc::new(statistics.of_schema(&layout.physical)),
+                statistics: Arc::new(statistics.of_schema(&layout.reading)),
             }));
         }
         drop(views);
@@ -148,7 +148,7 @@ impl Snapshot {
         self.provider.name()
     }
 
-    /// The contract's columns with exactly its types; every field nullable.
+    /// The contract's columns in the types in which they are read ([`crate::reading_type`]); every field nullable.
     pub fn schema(&self) -> SchemaRef {
         self.provider.schema()
     }

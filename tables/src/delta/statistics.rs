@@ -104,6 +104,7 @@ impl FileStatistics {
             (DataType::Int32, value) => Some(ScalarValue::Int32(Some(i32::try_from(value.as_i64()?).ok()?))),
             (DataType::Int64, value) => Some(ScalarValue::Int64(Some(value.as_i64()?))),
             (DataType::Utf8, Value::String(text)) => Some(ScalarValue::Utf8(Some(text.clone()))),
+            (DataType::Utf8View, Value::String(text)) => Some(ScalarValue::Utf8View(Some(text.clone()))),
             (DataType::Date32 | DataType::Timestamp(_, _), Value::String(text)) => {
                 ScalarValue::try_from_string(text.clone(), data_type).ok()
             }

@@ -26,7 +26,7 @@ async fn rows(lake: &Lake) -> BTreeMap<String, i64> {
     let mut rows = BTreeMap::new();
     for batch in ask(lake, &buyers(), "SELECT buyer_id, visits FROM t").await {
         for row in 0..batch.num_rows() {
-            let buyer = batch.column(0).as_string::<i32>().value(row).to_string();
+            let buyer = batch.column(0).as_string_view().value(row).to_string();
             let visits = batch.column(1).as_primitive::<Int64Type>().value(row);
             assert_eq!(rows.insert(buyer, visits), None, "a key has two rows");
         }

@@ -1,0 +1,475 @@
+//! FHIR Codings held against reference data: `fhir_listed` and `fhir_known_system`.
+//!
+//! A *Coding* (FHIR R4, 2.24.0.4) is a struct with the members `system` and `code`. Two kinds of reference tables are
+//! meant for them:
+//!
+//! - *systems*: `system` is how a code system may be written, `canonical` the one name that code lists use, and `matching`
+//!   is `category` where a list may hold a code's three-character category in place of the code (as in ICD-10), else
+//!   `exact`.
+//! - *code lists*: `system` (canonical) and `code`.
+//!
+//! `fhir_listed(list, systems, value, …)` looks at every Coding in the values, at any depth: TRUE when one is listed;
+//! else NULL when nobody can tell of one, for it has no code or its system is not among the systems; else FALSE, also
+//! without any Coding. `fhir_known_system(systems, system)` tells whether a system is among them, and is never NULL.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch, StringArray, StructArray};
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, Field, FieldRef};
+use datafusion::common::{Result, ScalarValue, exec_err, plan_err};
+use datafusion::logical_expr::{
+    ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
+};
+
+/// Characters of a code's category.
+const CATEGORY: usize = 3;
+/// Owner of elements that stand in no row, as those behind a list that is NULL.
+const NOBODY: u32 = u32::MAX;
+
+/// Both functions over these reference tables, ready to be registered.
+pub(crate) fn functions(reference: &BTreeMap<String, RecordBatch>) -> [Arc<ScalarUDF>; 2] {
+    let reference = Arc::new(Reference::read(reference));
+    [Question::Listed, Question::KnownSystem].map(|question| {
+        let signature = Signature::variadic_any(Volatility::Immutable);
+        Arc::new(ScalarUDF::from(CodeFunction { question, reference: Arc::clone(&reference), signature }))
+    })
+}
+
+#[derive(Debug, Default)]
+struct Reference {
+    systems: HashMap<String, Systems>,
+    lists: HashMap<String, CodeList>,
+}
+
+type Systems = HashMap<Box<str>, System>;
+/// Canonical system to codes.
+type CodeList = HashMap<Box<str>, HashSet<Box<str>>>;
+
+#[derive(Debug)]
+struct System {
+    canonical: Box<str>,
+    by_category: bool,
+}
+
+impl Reference {
+    /// Tables of another shape are neither systems nor a list.
+    fn read(tables: &BTreeMap<String, RecordBatch>) -> Self {
+        let mut reference = Self::default();
+        for (name, rows) in tables {
+            let column = |name: &str| rows.column_by_name(name).and_then(|column| column.as_string_opt::<i32>());
+            if let (Some(systems), Some(canonical), Some(matching)) =
+                (column("system"), column("canonical"), column("matching"))
+            {
+                let rows = systems.iter().zip(canonical).zip(matching);
+                let systems = rows.filter_map(|((system, canonical), matching)| {
+                    let system = System { canonical: canonical?.into(), by_category: matching == Some("category") }
+                        .named(system?);
+                    Some(system)
+                });
+                reference.systems.insert(name.clone(), systems.collect());
+            } else if let (Some(systems), Some(codes)) = (column("system"), column("code")) {
+                let mut list = CodeList::new();
+                for (system, code) in systems.iter().zip(codes) {
+                    if let (Some(system), Some(code)) = (system, code) {
+                        list.entry(system.into()).or_default().insert(code.into());
+                    }
+                }
+                reference.lists.insert(name.clone(), list);
+            }
+        }
+        reference
+    }
+}
+
+impl System {
+    fn named(self, name: &str) -> (Box<str>, Self) {
+        (name.into(), self)
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Question {
+    Listed,
+    KnownSystem,
+}
+
+#[derive(Debug)]
+struct CodeFunction {
+    question: Question,
+    reference: Arc<Reference>,
+    signature: Signature,
+}
+
+// Within one topic's plans there is one set of reference data.
+impl PartialEq for CodeFunction {
+    fn eq(&self, other: &Self) -> bool {
+        self.question == other.question && Arc::ptr_eq(&self.reference, &other.reference)
+    }
+}
+
+impl Eq for CodeFunction {}
+
+impl Hash for CodeFunction {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.question.hash(state);
+    }
+}
+
+impl CodeFunction {
+    fn systems(&self, name: Option<&ScalarValue>) -> Result<&Systems> {
+        match text(name).and_then(|name| self.reference.systems.get(name)) {
+            Some(systems) => Ok(systems),
+            None => plan_err!(
+                "{} wants the name of a reference table with the columns system, canonical and matching",
+                self.name()
+            ),
+        }
+    }
+
+    fn list(&self, name: Option<&ScalarValue>) -> Result<&CodeList> {
+        match text(name).and_then(|name| self.reference.lists.get(name)) {
+            Some(list) => Ok(list),
+            None => plan_err!("{} wants the name of a reference table with the columns system and code", self.name()),
+        }
+    }
+
+    fn listed(&self, arguments: &ScalarFunctionArgs) -> Result<ColumnarValue> {
+        let [list, systems, values @ ..] = arguments.args.as_slice() else {
+            return plan_err!("{} wants a list, its systems and a value", self.name());
+        };
+        let rules = Rules { systems: self.systems(scalar(systems))?, list: self.list(scalar(list))? };
+        let rows = arguments.number_rows;
+        let owners: Vec<u32> = (0..rows).map(|row| row as u32).collect();
+        let mut told = Told { rules, rows: vec![Found::Nothing; rows] };
+        for value in values {
+            told.take(&value.to_array(rows)?, &owners, false)?;
+        }
+        let told: BooleanArray = told
+            .rows
+            .into_iter()
+            .map(|found| match found {
+                Found::Listed => Some(true),
+                Found::Unknown => None,
+                Found::Nothing => Some(false),
+            })
+            .collect();
+        Ok(ColumnarValue::Array(Arc::new(told)))
+    }
+
+    fn known_system(&self, arguments: &ScalarFunctionArgs) -> Result<ColumnarValue> {
+        let [systems, system] = arguments.args.as_slice() else {
+            return plan_err!("{} wants the systems and a system", self.name());
+        };
+        let known = self.systems(scalar(systems))?;
+        let systems = cast(&system.to_array(arguments.number_rows)?, &DataType::Utf8)?;
+        let told = systems.as_string::<i32>().iter().map(|system| Some(system.is_some_and(|s| known.contains_key(s))));
+        Ok(ColumnarValue::Array(Arc::new(told.collect::<BooleanArray>())))
+    }
+}
+
+fn scalar(argument: &ColumnarValue) -> Option<&ScalarValue> {
+    match argument {
+        ColumnarValue::Scalar(scalar) => Some(scalar),
+        ColumnarValue::Array(_) => None,
+    }
+}
+
+fn text(scalar: Option<&ScalarValue>) -> Option<&str> {
+    scalar?.try_as_str().flatten()
+}
+
+impl ScalarUDFImpl for CodeFunction {
+    fn name(&self) -> &str {
+        match self.question {
+            Question::Listed => "fhir_listed",
+            Question::KnownSystem => "fhir_known_system",
+        }
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, _: &[DataType]) -> Result<DataType> {
+        Ok(DataType::Boolean)
+    }
+
+    fn return_field_from_args(&self, arguments: ReturnFieldArgs<'_>) -> Result<FieldRef> {
+        let names = arguments.scalar_arguments;
+        let name = |place: usize| names.get(place).copied().flatten();
+        let count = match self.question {
+            Question::Listed => {
+                self.list(name(0))?;
+                self.systems(name(1))?;
+                3..usize::MAX
+            }
+            Question::KnownSystem => {
+                self.systems(name(0))?;
+                2..3
+            }
+        };
+        if !count.contains(&names.len()) {
+            return plan_err!("{} takes another number of arguments", self.name());
+        }
+        Ok(Arc::new(Field::new(self.name(), DataType::Boolean, true)))
+    }
+
+    fn invoke_with_args(&self, arguments: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        match self.question {
+            Question::Listed => self.listed(&arguments),
+            Question::KnownSystem => self.known_system(&arguments),
+        }
+    }
+}
+
+/// What is known of one row; the later outweighs the earlier.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Found {
+    Nothing,
+    Unknown,
+    Listed,
+}
+
+struct Rules<'a> {
+    systems: &'a Systems,
+    list: &'a CodeList,
+}
+
+impl Rules<'_> {
+    fn judge(&self, system: Option<&str>, code: Option<&str>) -> Found {
+        let (Some(system), Some(code)) = (system.and_then(|system| self.systems.get(system)), code) else {
+            return Found::Unknown;
+        };
+        let Some(codes) = self.list.get(&system.canonical) else { return Found::Nothing };
+        let category = || code.char_indices().nth(CATEGORY).map_or(code, |(end, _)| &code[..end]);
+        match codes.contains(code) || (system.by_category && codes.contains(category())) {
+            true => Found::Listed,
+            false => Found::Nothing,
+        }
+    }
+}
+
+struct Told<'a> {
+    rules: Rules<'a>,
+    rows: Vec<Found>,
+}
+
+impl Told<'_> {
+    /// Takes every Coding in a column. `owners` says in which row an element stands, `in_list` whether the elements are
+    /// those of lists: there a NULL stands for a Coding that nobody wrote down, elsewhere for none.
+    fn take(&mut self, column: &ArrayRef, owners: &[u32], in_list: bool) -> Result<()> {
+        match column.data_type() {
+            DataType::Struct(_) => self.take_struct(column.as_struct(), owners, in_list),
+            DataType::List(_) => {
+                let lists = column.as_list::<i32>();
+                let mut elements = vec![NOBODY; lists.values().len()];
+                for (place, ends) in lists.value_offsets().windows(2).enumerate() {
+                    if lists.is_valid(place) {
+                        elements[ends[0] as usize..ends[1] as usize].fill(owners[place]);
+                    }
+                }
+                self.take(lists.values(), &elements, true)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn take_struct(&mut self, structs: &StructArray, owners: &[u32], in_list: bool) -> Result<()> {
+        if let (Some(system), Some(code)) = (structs.column_by_name("system"), structs.column_by_name("code")) {
+            let (Some(systems), Some(codes)) = (system.as_string_opt::<i32>(), code.as_string_opt::<i32>()) else {
+                return exec_err!("a Coding's system and code are strings");
+            };
+            self.judge(structs, systems, codes, owners, in_list);
+            return Ok(());
+        }
+        let below: Vec<u32>;
+        let owners = match structs.null_count() {
+            0 => owners,
+            _ => {
+                let owner = |(place, owner): (usize, &u32)| if structs.is_valid(place) { *owner } else { NOBODY };
+                below = owners.iter().enumerate().map(owner).collect();
+                &below
+            }
+        };
+        structs.columns().iter().try_for_each(|column| self.take(column, owners, false))
+    }
+
+    fn judge(
+        &mut self,
+        codings: &StructArray,
+        systems: &StringArray,
+        codes: &StringArray,
+        owners: &[u32],
+        in_list: bool,
+    ) {
+        for (place, owner) in owners.iter().enumerate() {
+            let Some(row) = self.rows.get_mut(*owner as usize) else { continue };
+            if *row == Found::Listed {
+                continue;
+            }
+            let found = match codings.is_valid(place) {
+                true => self.rules.judge(
+                    systems.is_valid(place).then(|| systems.value(place)),
+                    codes.is_valid(place).then(|| codes.value(place)),
+                ),
+                false if in_list => Found::Unknown,
+                false => Found::Nothing,
+            };
+            *row = found.max(*row);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::{StringBuilder, new_null_array};
+    use arrow::datatypes::Schema;
+    use arrow::json::ReaderBuilder;
+    use datafusion::prelude::SessionContext;
+
+    use super::*;
+
+    fn table(columns: &[&str], rows: &[&[Option<&str>]]) -> RecordBatch {
+        let fields: Vec<Field> = columns.iter().map(|name| Field::new(*name, DataType::Utf8, true)).collect();
+        let arrays = (0..columns.len()).map(|column| {
+            let mut texts = StringBuilder::new();
+            rows.iter().for_each(|row| texts.append_option(row[column]));
+            Arc::new(texts.finish()) as ArrayRef
+        });
+        RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays.collect()).unwrap()
+    }
+
+    fn reference() -> BTreeMap<String, RecordBatch> {
+        let systems = table(
+            &["system", "canonical", "matching"],
+            &[
+                &[Some("icd"), Some("icd"), Some("category")],
+                &[Some("icd-cm"), Some("icd"), Some("category")],
+                &[Some("loinc"), Some("loinc"), Some("exact")],
+            ],
+        );
+        let codes = table(
+            &["system", "code"],
+            &[&[Some("icd"), Some("F32")], &[Some("icd"), Some("Z30.1")], &[Some("loinc"), Some("123")]],
+        );
+        [("known_systems".to_owned(), systems), ("special_codes".to_owned(), codes)].into()
+    }
+
+    fn event_schema() -> Arc<Schema> {
+        let coding = DataType::Struct(
+            vec![Field::new("system", DataType::Utf8, true), Field::new("code", DataType::Utf8, true)].into(),
+        );
+        let list = |item: DataType| DataType::List(Arc::new(Field::new("element", item, true)));
+        let concept = DataType::Struct(vec![Field::new("coding", list(coding.clone()), true)].into());
+        let part = DataType::Struct(vec![Field::new("value", concept.clone(), true)].into());
+        Arc::new(Schema::new(vec![
+            Field::new("code", concept, true),
+            Field::new("component", list(part), true),
+            Field::new("class", coding, true),
+        ]))
+    }
+
+    fn context() -> SessionContext {
+        let context = SessionContext::new();
+        for function in functions(&reference()) {
+            context.register_udf(function.as_ref().clone());
+        }
+        context
+    }
+
+    async fn listed(events: RecordBatch) -> Vec<Option<bool>> {
+        let context = context();
+        context.register_batch("event", events).unwrap();
+        let sql = "SELECT fhir_listed('special_codes', 'known_systems', code, component, class) FROM event";
+        let batches = context.sql(sql).await.unwrap().collect().await.unwrap();
+        batches.iter().flat_map(|batch| batch.column(0).as_boolean().iter().collect::<Vec<_>>()).collect()
+    }
+
+    fn events(lines: &[&str]) -> RecordBatch {
+        let mut decoder = ReaderBuilder::new(event_schema()).build_decoder().unwrap();
+        let text = lines.join("\n");
+        assert_eq!(decoder.decode(text.as_bytes()).unwrap(), text.len());
+        decoder.flush().unwrap().unwrap()
+    }
+
+    const CASES: [(&str, Option<bool>); 17] = [
+        (r#"{"code":{"coding":[{"system":"icd","code":"F32"}]}}"#, Some(true)),
+        (r#"{"code":{"coding":[{"system":"icd","code":"F32.1"}]}}"#, Some(true)),
+        (r#"{"code":{"coding":[{"system":"icd-cm","code":"F32.10"}]}}"#, Some(true)),
+        (r#"{"code":{"coding":[{"system":"icd","code":"Z30"}]}}"#, Some(false)),
+        (r#"{"code":{"coding":[{"system":"icd","code":"Z30.1"}]}}"#, Some(true)),
+        (r#"{"code":{"coding":[{"system":"loinc","code":"1234"}]}}"#, Some(false)),
+        (r#"{"code":{"coding":[{"system":"loinc","code":"F32"}]}}"#, Some(false)),
+        (r#"{"code":{"coding":[{"system":"other","code":"F32"}]}}"#, None),
+        (r#"{"code":{"coding":[{"code":"F32"}]}}"#, None),
+        (r#"{"code":{"coding":[{"system":"icd"}]}}"#, None),
+        (r#"{"code":{"coding":[null]}}"#, None),
+        (r#"{"code":{"coding":[{"system":"other","code":"1"},{"system":"loinc","code":"123"}]}}"#, Some(true)),
+        (r#"{"code":{"coding":[]},"component":[]}"#, Some(false)),
+        (r#"{}"#, Some(false)),
+        (r#"{"component":[null,{"value":null},{"value":{"coding":[{"system":"loinc","code":"123"}]}}]}"#, Some(true)),
+        (
+            r#"{"code":{"coding":[{"system":"loinc","code":"1"}]},"component":[{"value":{"coding":[{"code":"1"}]}}]}"#,
+            None,
+        ),
+        (r#"{"class":{"system":"loinc","code":"123"}}"#, Some(true)),
+    ];
+
+    #[tokio::test]
+    async fn every_coding_at_any_depth_is_judged() {
+        let lines = CASES.map(|(line, _)| line);
+        assert_eq!(listed(events(&lines)).await, CASES.map(|(_, expected)| expected));
+    }
+
+    #[tokio::test]
+    async fn rows_of_a_slice_are_judged_by_their_own_codings() {
+        let all = events(&CASES.map(|(line, _)| line));
+        for (from, rows) in [(0, 1), (3, 5), (9, 8)] {
+            let expected: Vec<_> = CASES[from..from + rows].iter().map(|(_, expected)| *expected).collect();
+            assert_eq!(listed(all.slice(from, rows)).await, expected, "{from} {rows}");
+        }
+    }
+
+    #[tokio::test]
+    async fn nothing_behind_a_null_counts() {
+        let codings = events(&[CASES[0].0]);
+        let concept = codings.column(0).as_struct();
+        let hidden = StructArray::new(concept.fields().clone(), concept.columns().to_vec(), Some(vec![false].into()));
+        let columns: Vec<ArrayRef> = event_schema()
+            .fields()
+            .iter()
+            .enumerate()
+            .map(
+                |(at, field)| {
+                    if at == 0 { Arc::new(hidden.clone()) as _ } else { new_null_array(field.data_type(), 1) }
+                },
+            )
+            .collect();
+        assert_eq!(listed(RecordBatch::try_new(event_schema(), columns).unwrap()).await, [Some(false)]);
+    }
+
+    #[tokio::test]
+    async fn a_system_is_known_or_not_and_never_null() {
+        let sql = "SELECT fhir_known_system('known_systems', s) FROM (VALUES ('icd-cm'), ('other'), (NULL)) AS t(s)";
+        let batches = context().sql(sql).await.unwrap().collect().await.unwrap();
+        let told: Vec<Option<bool>> =
+            batches.iter().flat_map(|b| b.column(0).as_boolean().iter().collect::<Vec<_>>()).collect();
+        assert_eq!(told, [Some(true), Some(false), Some(false)]);
+    }
+
+    #[tokio::test]
+    async fn reference_tables_that_are_not_there_are_refused_at_planning() {
+        for sql in [
+            "SELECT fhir_listed('nothing', 'known_systems', 1)",
+            "SELECT fhir_listed('special_codes', 'special_codes', 1)",
+            "SELECT fhir_listed('special_codes', 'known_systems')",
+            "SELECT fhir_known_system('special_codes', 'icd')",
+            "SELECT fhir_known_system('known_systems')",
+        ] {
+            assert!(context().sql(sql).await.is_err(), "{sql}");
+        }
+    }
+}
