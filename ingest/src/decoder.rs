@@ -231,7 +231,7 @@ fn nullable_type(data_type: &DataType) -> DataType {
 
 #[cfg(test)]
 mod tests {
-    use arrow::array::{AsArray, StringArray};
+    use arrow::array::{Array, AsArray, StringArray};
     use arrow::datatypes::{Float64Type, Int64Type};
     use proptest::prelude::*;
 
