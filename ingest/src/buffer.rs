@@ -53,6 +53,8 @@ pub(crate) struct TopicBuffer {
     rows: usize,
     bytes: usize,
     opened: Option<Instant>,
+    /// Messages and bytes of payload of the last batch: the next one will be of that size.
+    last: (usize, usize),
 }
 
 /// A batch that takes no more messages.
@@ -81,6 +83,7 @@ impl TopicBuffer {
             rows: 0,
             bytes: 0,
             opened: None,
+            last: (0, 0),
         }
     }
 
@@ -98,7 +101,10 @@ impl TopicBuffer {
 
     /// Takes one message; `position` is where its partition stood.
     pub(crate) fn push(&mut self, message: &Incoming<'_>, position: i64) {
-        self.opened.get_or_insert_with(Instant::now);
+        if self.opened.is_none() {
+            self.opened = Some(Instant::now());
+            self.payload = BinaryBuilder::with_capacity(self.last.0, self.last.1);
+        }
         self.partition.append_value(message.partition);
         self.offset.append_value(message.offset);
         self.timestamp.append_option(message.timestamp.map(|millis| millis.saturating_mul(1000)));
@@ -115,6 +121,7 @@ impl TopicBuffer {
     pub(crate) fn seal(&mut self) -> Result<Sealed, IngestError> {
         let now = chrono::Utc::now().timestamp_micros();
         let rows = std::mem::take(&mut self.rows);
+        self.last = (rows, self.payload.values_slice().len());
         let columns: [(&str, ArrayRef); 8] = [
             ("source", Arc::new(StringArray::from_iter_values(std::iter::repeat_n(&self.source, rows)))),
             ("topic", Arc::new(StringArray::from_iter_values(std::iter::repeat_n(&self.topic, rows)))),

@@ -123,10 +123,15 @@ fn with_engine_columns(
     deleted: bool,
 ) -> Result<RecordBatch, IngestError> {
     let declared = table.schema();
+    let mut fields: Vec<Field> = declared
+        .fields()
+        .iter()
+        .zip(&columns)
+        .map(|(field, column)| field.as_ref().clone().with_data_type(column.data_type().clone()))
+        .collect();
     if table.mode == Mode::Append {
-        return Ok(RecordBatch::try_new(declared, columns)?);
+        return Ok(RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)?);
     }
-    let mut fields: Vec<Field> = declared.fields().iter().map(|field| field.as_ref().clone()).collect();
     let mut add = |name: &str, values: ArrayRef| {
         fields.push(Field::new(name, values.data_type().clone(), true));
         columns.push(values);

@@ -16,7 +16,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch, StringArray, StructArray};
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch, StringViewArray, StructArray};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, FieldRef};
 use datafusion::common::{Result, ScalarValue, exec_err, plan_err};
@@ -164,8 +164,8 @@ impl CodeFunction {
             return plan_err!("{} wants the systems and a system", self.name());
         };
         let known = self.systems(scalar(systems))?;
-        let systems = cast(&system.to_array(arguments.number_rows)?, &DataType::Utf8)?;
-        let told = systems.as_string::<i32>().iter().map(|system| Some(system.is_some_and(|s| known.contains_key(s))));
+        let systems = cast(&system.to_array(arguments.number_rows)?, &DataType::Utf8View)?;
+        let told = systems.as_string_view().iter().map(|system| Some(system.is_some_and(|s| known.contains_key(s))));
         Ok(ColumnarValue::Array(Arc::new(told.collect::<BooleanArray>())))
     }
 }
@@ -279,8 +279,8 @@ impl Told<'_> {
 
     fn take_struct(&mut self, structs: &StructArray, owners: &[u32], in_list: bool) -> Result<()> {
         if let (Some(system), Some(code)) = (structs.column_by_name("system"), structs.column_by_name("code")) {
-            let (Some(systems), Some(codes)) = (system.as_string_opt::<i32>(), code.as_string_opt::<i32>()) else {
-                return exec_err!("a Coding's system and code are strings");
+            let (Some(systems), Some(codes)) = (system.as_string_view_opt(), code.as_string_view_opt()) else {
+                return exec_err!("a Coding's system and code are texts as views");
             };
             self.judge(structs, systems, codes, owners, in_list);
             return Ok(());
@@ -300,8 +300,8 @@ impl Told<'_> {
     fn judge(
         &mut self,
         codings: &StructArray,
-        systems: &StringArray,
-        codes: &StringArray,
+        systems: &StringViewArray,
+        codes: &StringViewArray,
         owners: &[u32],
         in_list: bool,
     ) {
@@ -360,7 +360,7 @@ mod tests {
 
     fn event_schema() -> Arc<Schema> {
         let coding = DataType::Struct(
-            vec![Field::new("system", DataType::Utf8, true), Field::new("code", DataType::Utf8, true)].into(),
+            vec![Field::new("system", DataType::Utf8View, true), Field::new("code", DataType::Utf8View, true)].into(),
         );
         let list = |item: DataType| DataType::List(Arc::new(Field::new("element", item, true)));
         let concept = DataType::Struct(vec![Field::new("coding", list(coding.clone()), true)].into());

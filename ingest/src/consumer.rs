@@ -20,6 +20,8 @@ use crate::rebalance::{Intermediary, Session};
 use crate::state::KAFKA;
 
 const TICK: Duration = Duration::from_millis(20);
+/// Messages that are taken without waiting before somebody looks at the clock.
+const CLOCK_EVERY: u32 = 64;
 const GROUP_COMMIT: Duration = Duration::from_secs(5);
 const SHUTDOWN_DRAIN: Duration = Duration::from_millis(4_000);
 
@@ -76,11 +78,17 @@ fn poll(shared: &Arc<Intermediary>, consumer: &BaseConsumer<Session>) -> Result<
     let mut next_tick = Instant::now();
     let mut next_group_commit = Instant::now() + GROUP_COMMIT;
     let mut troubled = true;
+    let mut since_the_clock = 0;
     loop {
         let mut pressed = false;
-        match consumer.poll(TICK) {
+        let polled = consumer.poll(Duration::ZERO).or_else(|| {
+            since_the_clock = CLOCK_EVERY;
+            consumer.poll(TICK)
+        });
+        match polled {
             Some(Ok(message)) => {
                 pressed = take(shared, &message)?;
+                since_the_clock += 1;
                 if troubled {
                     // A message is the proof that what was refused is granted now.
                     shared.board.clear(KAFKA, &format!("topic {}", message.topic()));
@@ -95,6 +103,10 @@ fn poll(shared: &Arc<Intermediary>, consumer: &BaseConsumer<Session>) -> Result<
             Some(Err(_)) => troubled = true,
             None => {}
         }
+        if !pressed && since_the_clock < CLOCK_EVERY && !troubled {
+            continue;
+        }
+        since_the_clock = 0;
         let now = Instant::now();
         if !pressed && now < next_tick {
             continue;

@@ -16,9 +16,10 @@ use datafusion::common::Column;
 use datafusion::datasource::MemTable;
 use datafusion::execution::{SessionState, SessionStateBuilder};
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, cast};
+use datafusion::optimizer::Optimizer;
 use datafusion::physical_plan::collect;
 use datafusion::prelude::{SQLOptions, SessionConfig, SessionContext};
-use lakeward_tables::{Problem, QualityRule};
+use lakeward_tables::{Problem, QualityRule, reading_type};
 
 use crate::codes;
 use crate::decoder::Fault;
@@ -84,7 +85,11 @@ impl Curation {
         let mut config =
             SessionConfig::new().with_target_partitions(1).with_batch_size(16_384).with_information_schema(false);
         config.options_mut().sql_parser.collect_spans = true;
-        let state = SessionStateBuilder::new().with_config(config).with_default_features().build();
+        // A filter stays where its author put it: pushed below a projection it would copy nested payloads.
+        let mut rules = Optimizer::new().rules;
+        rules.retain(|rule| rule.name() != "push_down_filter");
+        let state =
+            SessionStateBuilder::new().with_config(config).with_default_features().with_optimizer_rules(rules).build();
         let context = SessionContext::new_with_state(state);
         context.register_table("event", Arc::clone(&events) as _).map_err(|e| IngestError::plan("event", e))?;
         for (name, rows) in reference {
@@ -230,7 +235,7 @@ async fn plan(context: &SessionContext, selection: &Selection) -> Result<Plan, V
     })
 }
 
-/// `_lw_row` and the contract's columns, cast where the SELECT gives another type.
+/// `_lw_row` and the contract's columns, cast where the SELECT gives neither the declared type nor the one it is read in.
 fn columns(select: &LogicalPlan, selection: &Selection) -> Result<Vec<Expr>, Vec<Problem>> {
     let (schema, mut misfits) = (select.schema(), Vec::new());
     let mut complain = |message: String| misfits.push(misfit(&selection.file, 1, message));
@@ -244,7 +249,8 @@ fn columns(select: &LogicalPlan, selection: &Selection) -> Result<Vec<Expr>, Vec
         };
         let (found, wanted) = (Expr::Column(Column::from((qualifier, field))), declared.data_type());
         let given = field.data_type();
-        columns.push(if given == wanted { found.alias(name) } else { cast(found, wanted.clone()).alias(name) });
+        let fits = given == wanted || *given == reading_type(wanted);
+        columns.push(if fits { found.alias(name) } else { cast(found, wanted.clone()).alias(name) });
     }
     for field in schema.fields() {
         if field.name() != ROW && selection.schema.index_of(field.name()).is_err() {

@@ -11,6 +11,8 @@ use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef};
 use arrow::json::reader::{Decoder, ReaderBuilder};
 use std::sync::Arc;
 
+use lakeward_tables::reading_type;
+
 use crate::error::IngestError;
 use crate::json;
 use crate::record::Records;
@@ -184,13 +186,13 @@ fn plain(
         Ok(())
     };
     for row in rows {
-        let payload = payloads.value(row);
-        if records.read() == CHUNK_ROWS || bytes + payload.len() > CHUNK_BYTES {
+        let length = payloads.value(row).len();
+        if records.read() == CHUNK_ROWS || bytes + length > CHUNK_BYTES {
             finish(records, std::mem::take(&mut chunk))?;
             bytes = 0;
         }
-        bytes += payload.len();
-        if records.take(payload) { chunk.push(row) } else { others.push(row) }
+        bytes += length;
+        if records.take(payloads, row) { chunk.push(row) } else { others.push(row) }
     }
     finish(records, chunk)?;
     Ok(others)
@@ -215,6 +217,7 @@ fn feed(decoder: &mut Decoder, payloads: &BinaryArray, rows: &[usize]) -> Option
     decoder.flush().ok().flatten()
 }
 
+/// The declared fields as they are read: all nullable, texts as views.
 fn nullable(fields: &Fields) -> Fields {
     fields.iter().map(|field| Arc::new(Field::new(field.name(), nullable_type(field.data_type()), true))).collect()
 }
@@ -225,13 +228,13 @@ fn nullable_type(data_type: &DataType) -> DataType {
         DataType::List(item) => {
             DataType::List(Arc::new(Field::new(item.name(), nullable_type(item.data_type()), true)))
         }
-        other => other.clone(),
+        other => reading_type(other),
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use arrow::array::{Array, AsArray, StringArray};
+    use arrow::array::{Array, AsArray};
     use arrow::datatypes::{Float64Type, Int64Type};
     use proptest::prelude::*;
 
@@ -318,7 +321,7 @@ mod tests {
                 let decoded = decoder.decode(&payloads, 0..payloads.len()).unwrap();
                 let mut met: Vec<Option<Option<String>>> = vec![None; input.len()];
                 for chunk in &decoded.chunks {
-                    let ids: &StringArray = chunk.payload.column(0).as_string();
+                    let ids = chunk.payload.column(0).as_string_view();
                     for (position, row) in chunk.rows.iter().enumerate() {
                         let id = (!ids.is_null(position)).then(|| ids.value(position).to_owned());
                         prop_assert!(met[*row].replace(id).is_none(), "row {row} twice");
@@ -343,11 +346,11 @@ mod tests {
         for chunk in &decoded.chunks {
             for (position, row) in chunk.rows.iter().enumerate() {
                 assert_eq!(*row, seen);
-                assert_eq!(chunk.payload.column(0).as_string::<i32>().value(position), format!("r{row}"));
+                assert_eq!(chunk.payload.column(0).as_string_view().value(position), format!("r{row}"));
                 assert_eq!(chunk.payload.column(1).as_primitive::<Float64Type>().value(position), *row as f64 + 0.5);
                 assert_eq!(chunk.payload.column(2).as_primitive::<Int64Type>().value(position), *row as i64);
                 let codings = chunk.payload.column(3).as_list::<i32>().value(position);
-                assert_eq!(codings.as_struct().column(0).as_string::<i32>().value(0), format!("c{row}"));
+                assert_eq!(codings.as_struct().column(0).as_string_view().value(0), format!("c{row}"));
                 seen += 1;
             }
         }

@@ -58,13 +58,20 @@ impl EventTable {
 
     /// The events of one decoded chunk; `raw` is the batch that was decoded.
     pub(crate) fn batch(&self, raw: &RecordBatch, chunk: DecodedChunk) -> Result<RecordBatch, IngestError> {
-        let whole = chunk.rows.len() == raw.num_rows();
-        let numbers: Int64Array = chunk.rows.iter().map(|row| *row as i64).collect();
+        let numbers = Int64Array::from_iter_values(chunk.rows.iter().map(|row| *row as i64));
+        // Good records mostly stand together, and then nothing is copied.
+        let run = match (chunk.rows.first(), chunk.rows.last()) {
+            (Some(first), Some(last)) if last - first + 1 == chunk.rows.len() => Some(*first),
+            _ => None,
+        };
         let indices = UInt64Array::from_iter_values(chunk.rows.iter().map(|row| *row as u64));
         let mut columns: Vec<ArrayRef> = vec![Arc::new(numbers)];
         for name in TRANSPORT {
             let column = raw.column(raw.schema_ref().index_of(name)?);
-            let column = if whole { Arc::clone(column) } else { take(column, &indices, None)? };
+            let column = match run {
+                Some(first) => column.slice(first, chunk.rows.len()),
+                None => take(column, &indices, None)?,
+            };
             columns.push(if name == "key" { text(&column) } else { column });
         }
         columns.push(Arc::new(chunk.payload));
@@ -81,6 +88,9 @@ pub(crate) fn text(keys: &ArrayRef) -> ArrayRef {
 }
 
 fn utf8(keys: &BinaryArray) -> StringArray {
+    if let Ok(texts) = StringArray::try_from_binary(keys.clone()) {
+        return texts;
+    }
     keys.iter().map(|key| key.and_then(|key| std::str::from_utf8(key).ok())).collect()
 }
 

@@ -5,11 +5,13 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, Date32Builder, StringBuilder, TimestampMicrosecondBuilder};
+use arrow::array::{
+    Array, ArrayRef, AsArray, ByteView, Date32Builder, MAX_INLINE_VIEW_LEN, StringViewArray, StringViewBuilder,
+    TimestampMicrosecondBuilder,
+};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, TimeUnit};
 use chrono::{DateTime, NaiveDate};
-use datafusion::common::cast::as_string_array;
 use datafusion::common::{DataFusionError, Result, ScalarValue};
 use datafusion::logical_expr::{
     ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, TypeSignature, Volatility,
@@ -59,7 +61,7 @@ impl ScalarUDFImpl for FhirText {
 
     fn return_type(&self, _: &[DataType]) -> Result<DataType> {
         Ok(match self.reading {
-            Reading::Reference => DataType::Utf8,
+            Reading::Reference => DataType::Utf8View,
             Reading::Date => DataType::Date32,
             Reading::Instant => DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
         })
@@ -81,15 +83,13 @@ impl ScalarUDFImpl for FhirText {
 
 impl FhirText {
     fn read(&self, array: &ArrayRef) -> Result<ArrayRef> {
-        let array =
-            if array.data_type() == &DataType::Utf8 { Arc::clone(array) } else { cast(array, &DataType::Utf8)? };
-        let texts = as_string_array(&array)?;
+        let array = match array.data_type() {
+            DataType::Utf8View => Arc::clone(array),
+            _ => cast(array, &DataType::Utf8View)?,
+        };
+        let texts = array.as_string_view();
         Ok(match self.reading {
-            Reading::Reference => {
-                let mut ids = StringBuilder::with_capacity(texts.len(), texts.values().len());
-                texts.iter().for_each(|text| ids.append_option(text.and_then(reference)));
-                Arc::new(ids.finish())
-            }
+            Reading::Reference => Arc::new(parts(texts, reference)?),
             Reading::Date => {
                 let mut dates = Date32Builder::with_capacity(texts.len());
                 texts.iter().for_each(|text| dates.append_option(text.and_then(date)));
@@ -102,6 +102,27 @@ impl FhirText {
             }
         })
     }
+}
+
+/// A part of each text; it is not copied.
+fn parts(texts: &StringViewArray, part: impl Fn(&str) -> Option<&str>) -> Result<StringViewArray> {
+    let mut parts = StringViewBuilder::with_capacity(texts.len());
+    for buffer in texts.data_buffers() {
+        parts.append_block(buffer.clone());
+    }
+    for (text, view) in texts.iter().zip(texts.views()) {
+        let view = ByteView::from(*view);
+        match text.and_then(|text| Some((text, part(text)?))) {
+            None => parts.append_null(),
+            // A short text stands in its view.
+            Some((_, part)) if view.length <= MAX_INLINE_VIEW_LEN => parts.append_value(part),
+            Some((text, part)) => {
+                let skipped = part.as_ptr() as usize - text.as_ptr() as usize;
+                parts.try_append_view(view.buffer_index, view.offset + skipped as u32, part.len() as u32)?;
+            }
+        }
+    }
+    Ok(parts.finish())
 }
 
 /// The logical id a FHIR reference (R4, 2.3.0) names: of `Patient/1`, `https://server/fhir/Patient/1/_history/2`,
@@ -291,11 +312,28 @@ mod tests {
     }
 
     #[test]
+    fn an_id_is_a_part_of_its_text_wherever_that_stands() {
+        let long = "0123456789abcdef0123456789abcdef0123";
+        let texts = [
+            format!("urn:uuid:{long}"),
+            format!("https://server.example/fhir/Patient/{long}/_history/2"),
+            "Patient/short".into(),
+            format!("Patient/{long}é"),
+            format!("Location?identifier=http://x.example/y|1"),
+        ];
+        let all = StringViewArray::from_iter_values(&texts);
+        let expected = [long.to_owned(), long.to_owned(), "short".to_owned(), format!("{long}é"), "1".to_owned()];
+        for (from, count) in [(0, 5), (1, 3), (4, 1)] {
+            let ids = parts(&all.slice(from, count), reference).unwrap();
+            assert_eq!(ids.iter().flatten().collect::<Vec<_>>(), expected[from..from + count]);
+        }
+    }
+
+    #[test]
     fn functions_map_nulls_to_nulls_and_keep_positions() {
         let texts: ArrayRef =
             Arc::new(arrow::array::StringArray::from(vec![Some("Patient/1"), None, Some("?"), Some("urn:uuid:2")]));
         let ids = FhirText::new(Reading::Reference).read(&texts).unwrap();
-        let ids = as_string_array(&ids).unwrap();
-        assert_eq!(ids.iter().collect::<Vec<_>>(), [Some("1"), None, None, Some("2")]);
+        assert_eq!(ids.as_string_view().iter().collect::<Vec<_>>(), [Some("1"), None, None, Some("2")]);
     }
 }

@@ -264,9 +264,10 @@ impl<'a> Scan<'a> {
         Ok(false)
     }
 
-    /// Goes past a string, from one quotation mark to the other.
-    pub(crate) fn string(&mut self) -> Result<(), Malformed> {
+    /// Goes past a string, from one quotation mark to the other; tells whether there was an escape in it.
+    pub(crate) fn string(&mut self) -> Result<bool, Malformed> {
         self.at += 1;
+        let mut escaped = false;
         loop {
             let rest = &self.bytes[self.at..];
             let Some(plain) = plain(rest) else { return Err(Malformed::Truncated(self.bytes.len())) };
@@ -274,9 +275,12 @@ impl<'a> Scan<'a> {
             match rest[plain] {
                 b'"' => {
                     self.at += 1;
-                    return Ok(());
+                    return Ok(escaped);
                 }
-                b'\\' => self.escape()?,
+                b'\\' => {
+                    self.escape()?;
+                    escaped = true;
+                }
                 _ => return Err(Malformed::Syntax(self.at)),
             }
         }

@@ -68,13 +68,15 @@ fn member_misfit(value: &Value, declared: &DataType, path: &mut String) -> Optio
                 found
             })
         }
-        DataType::Utf8 => (!value.is_string()).then(|| reason(value, "a string", path)),
+        DataType::Utf8 | DataType::Utf8View => (!value.is_string()).then(|| reason(value, "a string", path)),
         DataType::Boolean => (!value.is_boolean()).then(|| reason(value, "a boolean", path)),
         DataType::Date32 => text(value, "a date", path, |t| t.parse::<chrono::NaiveDate>().is_ok()),
         DataType::Timestamp(_, _) => {
             text(value, "a timestamp", path, |t| chrono::DateTime::parse_from_rfc3339(t).is_ok())
         }
-        DataType::Binary => text(value, "hexadecimal text", path, |t| t.bytes().all(|b| b.is_ascii_hexdigit())),
+        DataType::Binary | DataType::BinaryView => {
+            text(value, "hexadecimal text", path, |t| t.bytes().all(|b| b.is_ascii_hexdigit()))
+        }
         other if other.is_integer() => match value {
             Value::Number(number) if number.is_i64() => None,
             Value::String(digits) if digits.parse::<i64>().is_ok() => None,

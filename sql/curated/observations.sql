@@ -60,6 +60,7 @@ value AS (
     SELECT *, unnest(components) AS part,
       unnest(range(1, CAST(cardinality(components) AS BIGINT) + 1)) AS component
     FROM observation
+    WHERE cardinality(components) > 0
   )
 )
 SELECT

@@ -30,8 +30,8 @@ pub(crate) struct Layout {
     pub(crate) statistics: BTreeSet<String>,
     /// The primary key, for tables that take upserts.
     pub(crate) key: Option<Vec<String>>,
-    /// Whether the table holds payloads as they arrived.
-    pub(crate) raw: bool,
+    /// Columns whose values are all different, or nearly.
+    pub(crate) unlike: Vec<String>,
 }
 
 impl Layout {
@@ -46,7 +46,7 @@ impl Layout {
             contract,
             statistics: prunable(table),
             key: None,
-            raw: true,
+            unlike: ["payload", "key", "offset"].map(String::from).into(),
         }
     }
 
@@ -73,7 +73,7 @@ impl Layout {
             physical,
             statistics,
             key: upsert.then(|| table.primary_key.clone()),
-            raw: false,
+            unlike: table.primary_key.first().into_iter().cloned().chain([OFFSET_COLUMN.into()]).collect(),
         }
     }
 

@@ -5,20 +5,22 @@
 
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int64Array, UInt32Array, new_null_array};
 use arrow::compute::{cast, interleave_record_batch};
-use arrow::datatypes::{DataType, Int64Type};
+use arrow::datatypes::{DataType, Field, Int64Type, Schema};
 use arrow::record_batch::RecordBatch;
 use arrow::row::{RowConverter, SortField};
 
-use super::layout::Layout;
+use super::layout::{Layout, reading_type};
 use crate::{DELETED_COLUMN, ENGINE_PREFIX, EPOCH_COLUMN, OFFSET_COLUMN, TIME_COLUMN, TablesError, VERSION_COLUMN};
 
 /// Position of a row among events of its key.
 type Order = (i64, i64, i64, i64);
 
-/// Brings a writer's batch to the physical schema of the table: columns by name, the engine's missing ones as NULL.
+/// Brings a writer's batch to the physical schema of the table: columns by name, the engine's missing ones as NULL. Texts
+/// and bytes may come as views; where rows are compared, all have the declared types afterwards.
 pub(crate) fn to_physical(layout: &Layout, batch: &RecordBatch) -> Result<RecordBatch, TablesError> {
     let schema_error = |message: String| TablesError::Schema { table: layout.name.clone(), message };
     for field in batch.schema_ref().fields() {
@@ -32,6 +34,10 @@ pub(crate) fn to_physical(layout: &Layout, batch: &RecordBatch) -> Result<Record
         let column = match batch.column_by_name(name) {
             Some(column) if name == DELETED_COLUMN => live_as_null(column).map_err(schema_error)?,
             Some(column) if column.data_type() == field.data_type() => column.clone(),
+            Some(column) if *column.data_type() == reading_type(field.data_type()) => match layout.key {
+                None => column.clone(),
+                Some(_) => cast(column, field.data_type()).map_err(|error| schema_error(error.to_string()))?,
+            },
             // Lists differ in the name of their element, structs in nullability: same bytes, other labels.
             Some(column) if field.data_type().is_nested() => cast(column, field.data_type()).map_err(|_| {
                 schema_error(format!("column '{name}' is {}, not {}", column.data_type(), field.data_type()))
@@ -47,7 +53,9 @@ pub(crate) fn to_physical(layout: &Layout, batch: &RecordBatch) -> Result<Record
         };
         columns.push(column);
     }
-    RecordBatch::try_new(layout.physical.clone(), columns)
+    let given = layout.physical.fields().iter().zip(&columns);
+    let fields = given.map(|(field, column)| field.as_ref().clone().with_data_type(column.data_type().clone()));
+    RecordBatch::try_new(Arc::new(Schema::new(fields.collect::<Vec<Field>>())), columns)
         .map_err(|source| TablesError::Arrow { table: layout.name.clone(), source })
 }
 
@@ -56,7 +64,7 @@ fn live_as_null(column: &ArrayRef) -> Result<ArrayRef, String> {
     let given = column
         .as_boolean_opt()
         .ok_or_else(|| format!("column '{DELETED_COLUMN}' is {}, not Boolean", column.data_type()))?;
-    Ok(std::sync::Arc::new(given.iter().map(|deleted| deleted.filter(|d| *d)).collect::<BooleanArray>()))
+    Ok(Arc::new(given.iter().map(|deleted| deleted.filter(|d| *d)).collect::<BooleanArray>()))
 }
 
 /// Splits rows by the bucket of their key.

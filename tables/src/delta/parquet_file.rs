@@ -90,19 +90,15 @@ fn properties(layout: &Layout) -> Result<WriterProperties, TablesError> {
     let mut properties = WriterProperties::builder()
         .set_compression(Compression::ZSTD(level))
         .set_max_row_group_row_count(Some(ROWS_IN_GROUP))
-        .set_statistics_enabled(EnabledStatistics::Chunk);
+        // Bounds stand in the clear and prune nothing where rows are in no order: only contracts' prunable columns have them.
+        .set_statistics_enabled(EnabledStatistics::None);
     for column in &layout.statistics {
         properties =
             properties.set_column_statistics_enabled(ColumnPath::from(column.as_str()), EnabledStatistics::Page);
     }
-    if layout.raw {
-        // No two payloads are alike: a dictionary of them is built only to be thrown away, and their bounds prune nothing.
-        for column in ["payload", "key"] {
-            properties = properties
-                .set_column_dictionary_enabled(ColumnPath::from(column), false)
-                .set_column_statistics_enabled(ColumnPath::from(column), EnabledStatistics::None);
-        }
-        properties = properties.set_column_dictionary_enabled(ColumnPath::from("offset"), false);
+    // No two values are alike: a dictionary of them is built only to be thrown away.
+    for column in &layout.unlike {
+        properties = properties.set_column_dictionary_enabled(ColumnPath::from(column.as_str()), false);
     }
     Ok(properties.build())
 }

@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 
 use arrow::array::{Array, ArrayRef, AsArray};
-use arrow::compute::{max, max_string, min, min_string};
+use arrow::compute::{max, max_string, max_string_view, min, min_string, min_string_view};
 use arrow::datatypes::{DataType, Date32Type, Int32Type, Int64Type, Schema, TimeUnit, TimestampMicrosecondType};
 use arrow::record_batch::RecordBatch;
 use datafusion::common::stats::Precision;
@@ -52,6 +52,11 @@ fn bounds(data_type: &DataType, arrays: &[&ArrayRef]) -> Option<(Value, Value)> 
         DataType::Utf8 => {
             let low = arrays.iter().filter_map(|a| min_string(a.as_string::<i32>())).min()?;
             let high = arrays.iter().filter_map(|a| max_string(a.as_string::<i32>())).max()?;
+            (low.len() <= LONGEST_BOUND && high.len() <= LONGEST_BOUND).then(|| (json!(low), json!(high)))
+        }
+        DataType::Utf8View => {
+            let low = arrays.iter().filter_map(|a| min_string_view(a.as_string_view())).min()?;
+            let high = arrays.iter().filter_map(|a| max_string_view(a.as_string_view())).max()?;
             (low.len() <= LONGEST_BOUND && high.len() <= LONGEST_BOUND).then(|| (json!(low), json!(high)))
         }
         // Not decimals: a JSON number could lose digits on the way.
