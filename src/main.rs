@@ -19,10 +19,6 @@ use clap::Parser;
 
 use cli::{Cli, Command};
 
-/// Batches come and go by the megabyte: the system's allocator gives such memory back each time and faults it in anew.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() -> ExitCode {
     keep_values_out_of_panics();
     let cli = Cli::parse();

@@ -27,10 +27,6 @@ use arguments::{Arguments, Part, Task};
 use machine::Machine;
 use pair::Pair;
 
-/// That of the program which is measured; what runs in this process beside it, bare DataFusion, has it too.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 /// Where the repository is.
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 

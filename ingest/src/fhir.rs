@@ -319,7 +319,7 @@ mod tests {
             format!("https://server.example/fhir/Patient/{long}/_history/2"),
             "Patient/short".into(),
             format!("Patient/{long}é"),
-            format!("Location?identifier=http://x.example/y|1"),
+            "Location?identifier=http://x.example/y|1".into(),
         ];
         let all = StringViewArray::from_iter_values(&texts);
         let expected = [long.to_owned(), long.to_owned(), "short".to_owned(), format!("{long}é"), "1".to_owned()];

@@ -75,6 +75,26 @@ impl TableWriter {
         self.positions.get(&partition).copied()
     }
 
+    /// The partitions of which the table has anything, as last read.
+    pub(crate) fn partitions(&self) -> Vec<i32> {
+        self.positions.keys().copied().collect()
+    }
+
+    /// The other sources from which the table has anything of the topic.
+    pub(crate) async fn other_sources(&self) -> Result<Vec<String>, Abandoned> {
+        let what = format!("where {} stands cannot be read", self.name);
+        let mut attempt = Attempt::new(&self.writing, what, self.name.to_string());
+        loop {
+            match self.writing.lake.sources(&self.name, &self.writing.topic).await {
+                Ok(sources) => {
+                    attempt.over();
+                    return Ok(sources.into_iter().filter(|source| *source != self.writing.source).collect());
+                }
+                Err(error) => attempt.again(&error).await?,
+            }
+        }
+    }
+
     /// Reads where the table stands.
     pub(crate) async fn refresh(&mut self) -> Result<(), Abandoned> {
         let mut attempt =

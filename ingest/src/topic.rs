@@ -23,7 +23,7 @@ use crate::error::IngestError;
 use crate::intake::Work;
 use crate::rebalance::Committed;
 use crate::replay::Replay;
-use crate::sink::{TableWriter, Unwritten, Writing};
+use crate::sink::{Abandoned, TableWriter, Unwritten, Writing};
 
 pub(crate) struct TopicTask {
     lakehouse: Arc<Lakehouse>,
@@ -34,6 +34,8 @@ pub(crate) struct TopicTask {
     dead_letter: TableWriter,
     /// First those that only the engine reads.
     curated: Vec<(TableContract, TableWriter)>,
+    /// Whether other sources' events have been seen to.
+    looked_back: bool,
     committed: Arc<Committed>,
     /// Makes the consumer start over.
     broken: Arc<Mutex<Option<String>>>,
@@ -59,6 +61,7 @@ impl TopicTask {
             raw: TableWriter::new(contract.table.clone(), None, writing.clone()),
             dead_letter: TableWriter::new(contract.dead_letter.clone(), None, writing.clone()),
             curated,
+            looked_back: false,
             engine: Some(engine),
             lakehouse,
             contract,
@@ -109,13 +112,43 @@ impl TopicTask {
     }
 
     async fn assigned(&mut self, partitions: &[i32]) -> Result<(), Unwritten> {
+        if !self.looked_back {
+            self.look_back().await?;
+            self.looked_back = true;
+        }
+        self.refresh().await?;
+        for partition in partitions {
+            self.catch_up(*partition).await?;
+        }
+        Ok(())
+    }
+
+    async fn refresh(&mut self) -> Result<(), Abandoned> {
         self.raw.refresh().await?;
         self.dead_letter.refresh().await?;
         for (_, writer) in &mut self.curated {
             writer.refresh().await?;
         }
-        for partition in partitions {
-            self.catch_up(*partition).await?;
+        Ok(())
+    }
+
+    /// What a source left in raw when it ended for good is brought into the other tables too: nobody will ever be
+    /// assigned its partitions again. Where several processes do it at once, positions let each row in once.
+    async fn look_back(&mut self) -> Result<(), Unwritten> {
+        for source in self.raw.other_sources().await? {
+            let engine = match self.engine.take() {
+                Some(engine) => engine,
+                None => Engine::new(&self.lakehouse, &self.contract).await?,
+            };
+            let writing = Writing { source, ..self.writing.clone() };
+            let (lakehouse, contract) = (Arc::clone(&self.lakehouse), self.contract.clone());
+            let (committed, broken) = (Arc::clone(&self.committed), Arc::clone(&self.broken));
+            let mut other = TopicTask::new(lakehouse, contract, engine, writing, committed, broken);
+            other.refresh().await?;
+            for partition in other.raw.partitions() {
+                other.catch_up(partition).await?;
+            }
+            self.engine = other.engine.take();
         }
         Ok(())
     }

@@ -7,10 +7,12 @@ use std::time::{Duration, Instant};
 use chrono::{DateTime, Utc};
 use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{DataFusionError, ParamValues};
 use datafusion::execution::session_state::SessionState;
 use datafusion::logical_expr::LogicalPlan;
-use datafusion::physical_plan::execute_stream;
+use datafusion::physical_plan::coop::CooperativeExec;
+use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use datafusion::sql::resolve::resolve_table_references;
 use futures::StreamExt;
 use futures::stream::{self, BoxStream};
@@ -247,6 +249,7 @@ impl Inner {
             return Ok((batch.schema(), stream::iter([Ok(batch)]).boxed()));
         }
         let schema = answer_schema(optimized.schema().as_arrow(), levels_of(&plan));
+        let physical = interruptible(physical).map_err(told)?;
         let batches = execute_stream(physical, state.task_ctx()).map_err(|error| translate::execution(&error))?;
         Ok((schema, batches.boxed()))
     }
@@ -345,6 +348,18 @@ impl Inner {
         kept.insert(principal.digest.clone(), Arc::clone(&views));
         views
     }
+}
+
+/// The plan with every join giving way now and then. The engine does so only where rows are read, and one batch of them
+/// may keep a join busy for hours: nobody else would get a turn, and no time limit would be heard.
+fn interruptible(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>, DataFusionError> {
+    let gives_way = |plan: Arc<dyn ExecutionPlan>| {
+        Ok(match plan.name().ends_with("JoinExec") {
+            true => Transformed::yes(Arc::new(CooperativeExec::new(plan)) as Arc<dyn ExecutionPlan>),
+            false => Transformed::no(plan),
+        })
+    };
+    Ok(plan.transform_up(gives_way)?.data)
 }
 
 /// The tables that a question names, whether or not they exist.

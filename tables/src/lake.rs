@@ -1,6 +1,6 @@
 //! The tables of one store.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -103,6 +103,11 @@ impl Lake {
         topic: &str,
     ) -> Result<BTreeMap<i32, i64>, TablesError> {
         self.table(table)?.next_offsets(source, topic).await
+    }
+
+    /// The sources from which the table has anything of a topic, as of its newest version.
+    pub async fn sources(&self, table: &TableName, topic: &str) -> Result<BTreeSet<String>, TablesError> {
+        self.table(table)?.sources(topic).await
     }
 
     /// Commits rows and positions together. After an error that [`TablesError::is_transient`] the commit may have

@@ -25,8 +25,10 @@ pub(crate) struct Question {
     pub(crate) literals: Vec<String>,
 }
 
-/// Functions of the engine that tell of files.
-pub(crate) const REFUSED_FUNCTIONS: [&str; 1] = ["input_file_name"];
+/// Functions of the engine that tell of files, and those that take time or memory without measure in one call, where
+/// neither the time limit nor the memory limit can reach them.
+pub(crate) const REFUSED_FUNCTIONS: [&str; 6] =
+    ["input_file_name", "file_row_index", "levenshtein", "lpad", "repeat", "rpad"];
 
 const RECURSION_LIMIT: NonZeroUsize = NonZeroUsize::new(64).unwrap();
 

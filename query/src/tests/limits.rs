@@ -43,6 +43,40 @@ async fn a_statement_ends_at_its_deadline() {
     assert_eq!(house.events.lock()[0].outcome, Outcome::Failed(ErrorCode::TimeLimit));
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn joins_without_end_hold_nobody_up_after_their_deadline() {
+    let house = House::open().await;
+    let mut context = house.context(Person::Nobody);
+    context.deadline = Instant::now() + Duration::from_millis(300);
+    let sql = "SELECT sum(a.n * b.n) FROM generate_series(1, 1000000) AS a(n), generate_series(1, 1000000) AS b(n)";
+    let endless = || async {
+        let answer = house.service.execute(&context, sql, None).await?;
+        answer.stream.try_collect::<Vec<_>>().await
+    };
+    // One for each thread, and one more.
+    let (first, second, third) = tokio::join!(endless(), endless(), endless());
+    for ended in [first, second, third] {
+        assert_eq!(ended.unwrap_err().code, ErrorCode::TimeLimit);
+    }
+    let begun = Instant::now();
+    assert_eq!(house.rows(Person::Keeper, "SELECT 1").await.unwrap(), ["1"]);
+    assert!(begun.elapsed() < Duration::from_secs(10), "waited {:?}", begun.elapsed());
+}
+
+#[tokio::test]
+async fn functions_without_measure_are_refused() {
+    let house = House::open().await;
+    for sql in [
+        "SELECT levenshtein('a', 'b')",
+        "SELECT repeat('a', 3)",
+        "SELECT lpad('a', 3)",
+        "SELECT \"rpad\"('a', 3)",
+        "SELECT file_row_index() FROM clinics",
+    ] {
+        assert!(house.rows(Person::Nobody, sql).await.is_err(), "{sql}");
+    }
+}
+
 #[tokio::test]
 async fn a_statement_that_needs_too_much_memory_fails_alone() {
     let config = QueryConfig { memory_limit: 1 << 20, ..QueryConfig::default() };

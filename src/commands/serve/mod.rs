@@ -41,6 +41,10 @@ pub(crate) async fn run(args: ServeArgs) -> anyhow::Result<()> {
     let declared = Declared::load(&config.lakehouse).map_err(|problems| {
         anyhow::anyhow!("{} is not in order:\n{}", config.lakehouse.display(), problems.join("\n"))
     })?;
+    let misfits = declared.misfits().await?;
+    if !misfits.is_empty() {
+        bail!("{} is not in order:\n{}", config.lakehouse.display(), misfits.join("\n"));
+    }
     let ingests = args.only != Some(Part::Query);
     let answers = args.only != Some(Part::Ingest);
     let consumer = match (&config.kafka, ingests) {

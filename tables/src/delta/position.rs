@@ -3,7 +3,7 @@
 //! delta-rs tells one app id at a time and replays the log for each. Here the last checkpoint's `txn` column is read
 //! once, and then only the commits that are new.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use arrow::array::{Array, AsArray};
 use arrow::datatypes::Int64Type;
@@ -122,6 +122,15 @@ impl Positions {
         let prefix = app_prefix(table, source, topic);
         let partition = |id: &str| id.strip_prefix(&prefix)?.parse::<i32>().ok();
         self.0.iter().filter_map(|(id, next)| Some((partition(id)?, *next))).collect()
+    }
+
+    /// The sources from which anything of a topic came.
+    pub(crate) fn sources(&self, table: &TableName, topic: &str) -> BTreeSet<String> {
+        let source = |id: &str| -> Option<String> {
+            let (before, _partition) = id.strip_prefix(&format!("lakeward/{table}/"))?.rsplit_once('/')?;
+            Some(before.strip_suffix(topic)?.strip_suffix('/')?.to_owned())
+        };
+        self.0.keys().filter_map(|id| source(id)).collect()
     }
 
     /// Refuses unless every partition stands where the writer believes, or is not known at all.

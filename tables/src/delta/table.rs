@@ -1,6 +1,6 @@
 //! One table of the lake: its newest known state, kept between callers.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -77,6 +77,10 @@ impl Table {
 
     pub(crate) async fn next_offsets(&self, source: &str, topic: &str) -> Result<BTreeMap<i32, i64>, TablesError> {
         Ok(self.state().await?.positions.of_topic(&self.layout.name, source, topic))
+    }
+
+    pub(crate) async fn sources(&self, topic: &str) -> Result<BTreeSet<String>, TablesError> {
+        Ok(self.state().await?.positions.sources(&self.layout.name, topic))
     }
 
     /// The newest state, looked up now.
