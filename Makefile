@@ -24,7 +24,7 @@ demo: ## The clinic chain in one process: builds, then runs until Ctrl-C (ARGS="
 	@if [ -x target/debug/lakeward ]; then \
 	  echo "lakeward demo: built before; takes seconds, 0.7 GB of memory."; \
 	else \
-	  echo "lakeward demo: the first build takes about 15 minutes on two cores, 4 GB of memory and 6 GB of disk;"; \
+	  echo "lakeward demo: the first build takes about 10 minutes on two cores, 4 GB of memory and 6 GB of disk;"; \
 	  echo "               later starts take seconds. Nothing is installed but compiler packages, and those by apt where it may."; \
 	fi
 	$(setup) build

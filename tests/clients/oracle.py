@@ -90,6 +90,7 @@ class Rule:
     """One line of who-sees-what.csv."""
 
     role: str
+    purpose: str
     table: str
     scope: str
     tags: frozenset[str]
@@ -100,7 +101,7 @@ def read_rules(path: Path) -> list[Rule]:
     with path.open(newline="") as file:
         lines = [line for line in file if not line.startswith("#")]
     return [
-        Rule(row["role"].strip("()"), row["table"], row["scope"], frozenset(row["tags"].split()), row["level"])
+        Rule(row["role"].strip("()"), row["purpose"], row["table"], row["scope"], frozenset(row["tags"].split()), row["level"])
         for row in csv.DictReader(lines)
     ]
 
@@ -205,7 +206,7 @@ class Oracle:
         patterns = {f"raw.*{'__dead_letter' if table.endswith('__dead_letter') else ''}"} if schema == "raw" else {table}
         found = []
         for rule in self.rules:
-            if rule.table in patterns and (rule.role == "nobody" or rule.role in person.active):
+            if rule.table in patterns and rule.purpose == person.purpose and (rule.role == "nobody" or rule.role in person.active):
                 holds = self.scope(rule.scope, table, person)
                 if holds:
                     found.append((rule, holds))
