@@ -34,6 +34,31 @@ WITH observation AS (
     payload['interpretation'][1]['coding'][1]['code'] AS interpretation
   FROM event
 ),
+-- Few observations have components: they are taken apart by themselves, for a CTE is made anew wherever it is named.
+panel AS (
+  SELECT _lw_row, unnest(payload['component']) AS part,
+    unnest(range(1, CAST(cardinality(payload['component']) AS BIGINT) + 1)) AS component,
+    CASE WHEN payload['resourceType'] = 'Observation' THEN payload['id'] END AS observation_id,
+    fhir_reference(payload['subject']['reference']) AS patient_id,
+    fhir_reference(payload['encounter']['reference']) AS encounter_id,
+    payload['performer'][1]['reference'] AS performer,
+    payload['status'] AS status,
+    payload['category'][1]['coding'][1]['code'] AS category,
+    coalesce(
+      fhir_instant(payload['effectiveDateTime']),
+      fhir_instant(payload['effectiveInstant']),
+      fhir_instant(payload['effectivePeriod']['start'])) AS effective_at,
+    payload['note'] AS notes,
+    -- All rows of an observation are as sensitive as the most sensitive.
+    -- Without a code nobody can tell that it is ordinary.
+    CASE
+      WHEN fhir_listed('special_codes', 'known_systems',
+          payload['code'], payload['valueCodeableConcept'], payload['component']) IS FALSE
+        AND cardinality(payload['code']['coding']) > 0
+      THEN 'ordinary' ELSE 'special'
+    END AS sensitivity
+  FROM (SELECT _lw_row, payload FROM event WHERE cardinality(payload['component']) > 0)
+),
 -- A panel whose values are all in its components has no row of its own; a result that simply has no value has one.
 value AS (
   SELECT _lw_row, CAST(0 AS BIGINT) AS component, observation_id, patient_id, encounter_id, performer, status, category,
@@ -56,12 +81,7 @@ value AS (
     part['referenceRange'][1]['low']['value'] AS reference_low,
     part['referenceRange'][1]['high']['value'] AS reference_high,
     part['interpretation'][1]['coding'][1]['code'] AS interpretation
-  FROM (
-    SELECT *, unnest(components) AS part,
-      unnest(range(1, CAST(cardinality(components) AS BIGINT) + 1)) AS component
-    FROM observation
-    WHERE cardinality(components) > 0
-  )
+  FROM panel
 )
 SELECT
   _lw_row,
