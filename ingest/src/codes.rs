@@ -65,9 +65,8 @@ impl Reference {
             {
                 let rows = systems.iter().zip(canonical).zip(matching);
                 let systems = rows.filter_map(|((system, canonical), matching)| {
-                    let system = System { canonical: canonical?.into(), by_category: matching == Some("category") }
-                        .named(system?);
-                    Some(system)
+                    let by_category = matching == Some("category");
+                    Some((system?.into(), System { canonical: canonical?.into(), by_category }))
                 });
                 reference.systems.insert(name.clone(), systems.collect());
             } else if let (Some(systems), Some(codes)) = (column("system"), column("code")) {
@@ -81,12 +80,6 @@ impl Reference {
             }
         }
         reference
-    }
-}
-
-impl System {
-    fn named(self, name: &str) -> (Box<str>, Self) {
-        (name.into(), self)
     }
 }
 

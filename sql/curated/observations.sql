@@ -35,6 +35,7 @@ WITH observation AS (
   FROM event
 ),
 -- Few observations have components: they are taken apart by themselves, for a CTE is made anew wherever it is named.
+-- What is said of an observation here must be what is said above, its sensitivity first of all.
 panel AS (
   SELECT _lw_row, unnest(payload['component']) AS part,
     unnest(range(1, CAST(cardinality(payload['component']) AS BIGINT) + 1)) AS component,
