@@ -12,14 +12,14 @@
 //! else NULL when nobody can tell of one, for it has no code or its system is not among the systems; else FALSE, also
 //! without any Coding. `fhir_known_system(systems, system)` tells whether a system is among them, and is never NULL.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::BTreeMap;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch, StringViewArray, StructArray};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, FieldRef};
-use datafusion::common::{Result, ScalarValue, exec_err, plan_err};
+use datafusion::common::{HashMap, HashSet, Result, ScalarValue, exec_err, plan_err};
 use datafusion::logical_expr::{
     ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
 };
@@ -231,14 +231,25 @@ struct Rules<'a> {
     list: &'a CodeList,
 }
 
-impl Rules<'_> {
-    fn judge(&self, system: Option<&str>, code: Option<&str>) -> Found {
-        let (Some(system), Some(code)) = (system.and_then(|system| self.systems.get(system)), code) else {
-            return Found::Unknown;
-        };
-        let Some(codes) = self.list.get(&system.canonical) else { return Found::Nothing };
+/// A system, as a list sees it.
+#[derive(Clone, Copy)]
+struct Known<'a> {
+    by_category: bool,
+    codes: Option<&'a HashSet<Box<str>>>,
+}
+
+impl<'a> Rules<'a> {
+    fn known(&self, system: &str) -> Option<Known<'a>> {
+        let system = self.systems.get(system)?;
+        Some(Known { by_category: system.by_category, codes: self.list.get(&system.canonical) })
+    }
+}
+
+impl Known<'_> {
+    fn judge(self, code: &str) -> Found {
+        let Some(codes) = self.codes else { return Found::Nothing };
         let category = || code.char_indices().nth(CATEGORY).map_or(code, |(end, _)| &code[..end]);
-        match codes.contains(code) || (system.by_category && codes.contains(category())) {
+        match codes.contains(code) || (self.by_category && codes.contains(category())) {
             true => Found::Listed,
             false => Found::Nothing,
         }
@@ -298,16 +309,24 @@ impl Told<'_> {
         owners: &[u32],
         in_list: bool,
     ) {
+        // Mostly one Coding is of the same system as the one before.
+        let mut last = None;
         for (place, owner) in owners.iter().enumerate() {
             let Some(row) = self.rows.get_mut(*owner as usize) else { continue };
             if *row == Found::Listed {
                 continue;
             }
             let found = match codings.is_valid(place) {
-                true => self.rules.judge(
-                    systems.is_valid(place).then(|| systems.value(place)),
-                    codes.is_valid(place).then(|| codes.value(place)),
-                ),
+                true if systems.is_valid(place) && codes.is_valid(place) => {
+                    let system = systems.value(place);
+                    let known = match last {
+                        Some((name, known)) if name == system => known,
+                        _ => self.rules.known(system),
+                    };
+                    last = Some((system, known));
+                    known.map_or(Found::Unknown, |known| known.judge(codes.value(place)))
+                }
+                true => Found::Unknown,
                 false if in_list => Found::Unknown,
                 false => Found::Nothing,
             };

@@ -1,7 +1,7 @@
 //! The curated SELECTs of one topic, run over decoded events.
 //!
 //! Each SELECT is planned once: `_lw_row`, the contract's columns cast to the contract's types, and one boolean for each
-//! quality rule over those columns. Only the physical plan is made for each batch. An event for which a SELECT fails, a
+//! quality rule over those columns. Events are given some at a time, soon after they were decoded. An event for which a SELECT fails, a
 //! required column is NULL or a quality rule is not TRUE gives no row in any table, but a dead letter. SELECTs look at one
 //! event at a time: a batch may be cut anywhere.
 
@@ -17,9 +17,11 @@ use datafusion::datasource::MemTable;
 use datafusion::execution::{SessionState, SessionStateBuilder};
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, cast};
 use datafusion::optimizer::Optimizer;
-use datafusion::physical_plan::collect;
+use datafusion::physical_plan::execution_plan::reset_plan_states;
+use datafusion::physical_plan::{ExecutionPlan, collect};
 use datafusion::prelude::{SQLOptions, SessionConfig, SessionContext};
 use lakeward_tables::{Problem, QualityRule, reading_type};
+use tokio::sync::OnceCell;
 
 use crate::codes;
 use crate::decoder::Fault;
@@ -68,10 +70,35 @@ pub(crate) struct Curation {
 struct Plan {
     table: String,
     columns: usize,
-    select: LogicalPlan,
+    select: Query,
     required: Vec<(usize, String)>,
     quality: Vec<String>,
-    version: Option<LogicalPlan>,
+    version: Option<Query>,
+}
+
+/// A query over `event`.
+struct Query {
+    logical: LogicalPlan,
+    /// Made when it is first asked; never run itself, only copies are.
+    physical: OnceCell<Arc<dyn ExecutionPlan>>,
+}
+
+impl Query {
+    fn new(logical: LogicalPlan) -> Self {
+        Query { logical, physical: OnceCell::new() }
+    }
+}
+
+/// What the SELECTs gave so far of one batch of messages.
+pub(crate) struct Gathered {
+    /// As many as there are SELECTs, in their order.
+    tables: Vec<GatheredRows>,
+}
+
+#[derive(Default)]
+struct GatheredRows {
+    rows: Vec<RecordBatch>,
+    versions: Vec<RecordBatch>,
 }
 
 impl Curation {
@@ -113,48 +140,70 @@ impl Curation {
         Ok(Ok(Curation { state: context.state(), events, plans }))
     }
 
-    /// Runs every SELECT over `events`, of the `total` messages of a batch; `tombstones` are only asked for their version. Rows come in the order of the selections. Faults of all of them are added to
-    /// `faults`, and no event in `faults` keeps a row anywhere.
-    pub(crate) async fn run(
+    /// For a new batch of messages.
+    pub(crate) fn gather(&self) -> Gathered {
+        Gathered { tables: self.plans.iter().map(|_| GatheredRows::default()).collect() }
+    }
+
+    /// Runs every SELECT over some events of a batch. Faults of all of them are added to `faults`.
+    pub(crate) async fn take(
         &self,
+        gathered: &mut Gathered,
         events: &[RecordBatch],
-        tombstones: Option<RecordBatch>,
-        total: usize,
         faults: &mut BTreeMap<usize, String>,
-    ) -> Result<Vec<CuratedRows>, IngestError> {
-        let mut tables = Vec::with_capacity(self.plans.len());
-        for plan in &self.plans {
+    ) {
+        for (plan, gathered) in self.plans.iter().zip(&mut gathered.tables) {
             let mut found = Vec::new();
-            let batches = self.isolate(&plan.select, events, &plan.table, &mut found).await;
-            let versions = match &plan.version {
-                None => None,
-                Some(version) => {
-                    let all: Vec<RecordBatch> = events.iter().cloned().chain(tombstones.clone()).collect();
-                    Some(self.isolate(version, &all, &plan.table, &mut found).await)
-                }
-            };
-            for batch in &batches {
+            let rows = self.isolate(&plan.select, events, &plan.table, &mut found).await;
+            for batch in &rows {
                 check(plan, batch, &mut found);
             }
-            for fault in found {
-                faults.entry(fault.row).or_insert(fault.reason);
+            gathered.rows.extend(rows);
+            if let Some(version) = &plan.version {
+                gathered.versions.extend(self.isolate(version, events, &plan.table, &mut found).await);
             }
-            tables.push((plan, batches, versions));
+            add(found, faults);
         }
+    }
+
+    /// Messages without payload are only asked for their version.
+    pub(crate) async fn take_tombstones(
+        &self,
+        gathered: &mut Gathered,
+        tombstones: RecordBatch,
+        faults: &mut BTreeMap<usize, String>,
+    ) {
+        for (plan, gathered) in self.plans.iter().zip(&mut gathered.tables) {
+            let Some(version) = &plan.version else { continue };
+            let mut found = Vec::new();
+            let marks = std::slice::from_ref(&tombstones);
+            gathered.versions.extend(self.isolate(version, marks, &plan.table, &mut found).await);
+            add(found, faults);
+        }
+    }
+
+    /// The rows of a batch of so many messages, in the order of the selections. No event in `faults` keeps one anywhere.
+    pub(crate) fn finish(
+        &self,
+        gathered: Gathered,
+        messages: usize,
+        faults: &BTreeMap<usize, String>,
+    ) -> Result<Vec<CuratedRows>, IngestError> {
         self.events.put(Vec::new());
+        let tables = self.plans.iter().zip(gathered.tables);
         tables
-            .into_iter()
-            .map(|(plan, batches, versions)| {
-                let batches = batches.into_iter().map(|batch| keep(plan, batch, faults)).collect::<Result<_, _>>()?;
-                Ok(CuratedRows { batches, versions: versions.map(|batches| by_row(&batches, total)) })
+            .map(|(plan, gathered)| {
+                let rows = gathered.rows.into_iter().map(|batch| keep(plan, batch, faults));
+                let versions = plan.version.as_ref().map(|_| by_row(&gathered.versions, messages));
+                Ok(CuratedRows { batches: rows.collect::<Result<_, _>>()?, versions })
             })
             .collect()
     }
 
-    /// Runs a plan; when it fails, halves the events until those for which it fails stand alone.
+    /// Runs a query; when it fails, halves the events until those for which it fails stand alone.
     async fn isolate(
         &self,
-        plan: &LogicalPlan,
+        query: &Query,
         events: &[RecordBatch],
         table: &str,
         faults: &mut Vec<Fault>,
@@ -166,7 +215,7 @@ impl Curation {
             if rows == 0 {
                 continue;
             }
-            match self.select(plan, part.clone()).await {
+            match self.select(query, part.clone()).await {
                 Ok(batches) => results.extend(batches),
                 // The error's text may quote a value, so it goes nowhere.
                 Err(_) if rows == 1 => {
@@ -185,14 +234,17 @@ impl Curation {
         results
     }
 
-    async fn select(
-        &self,
-        plan: &LogicalPlan,
-        events: Vec<RecordBatch>,
-    ) -> datafusion::error::Result<Vec<RecordBatch>> {
+    async fn select(&self, query: &Query, events: Vec<RecordBatch>) -> datafusion::error::Result<Vec<RecordBatch>> {
+        let plan = || self.state.query_planner().create_physical_plan(&query.logical, &self.state);
+        let physical = reset_plan_states(Arc::clone(query.physical.get_or_try_init(plan).await?))?;
         self.events.put(events);
-        let physical = self.state.query_planner().create_physical_plan(plan, &self.state).await?;
         collect(physical, self.state.task_ctx()).await
+    }
+}
+
+fn add(found: Vec<Fault>, faults: &mut BTreeMap<usize, String>) {
+    for fault in found {
+        faults.entry(fault.row).or_insert(fault.reason);
     }
 }
 
@@ -218,7 +270,7 @@ async fn plan(context: &SessionContext, selection: &Selection) -> Result<Plan, V
         Some(version) => {
             let sql = format!("SELECT {ROW}, CAST(({version}) AS BIGINT) AS version FROM event");
             let (state, plan) = context.sql_with_options(&sql, only_select).await.map_err(in_contract)?.into_parts();
-            Some(state.optimize(&plan).map_err(in_contract)?)
+            Some(Query::new(state.optimize(&plan).map_err(in_contract)?))
         }
     };
     let required = selection.required.iter().filter_map(|name| {
@@ -228,7 +280,7 @@ async fn plan(context: &SessionContext, selection: &Selection) -> Result<Plan, V
     Ok(Plan {
         table: selection.table.clone(),
         columns: selection.schema.fields().len() + 1,
-        select: context.state().optimize(&checked).map_err(in_select)?,
+        select: Query::new(context.state().optimize(&checked).map_err(in_select)?),
         required: required.collect(),
         quality: selection.quality.iter().map(|rule| format!("quality:{}", rule.name)).collect(),
         version,

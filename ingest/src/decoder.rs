@@ -18,7 +18,7 @@ use crate::json;
 use crate::record::Records;
 use crate::shape;
 
-const CHUNK_ROWS: usize = 4096;
+pub(crate) const CHUNK_ROWS: usize = 4096;
 const CHUNK_BYTES: usize = 8 << 20;
 
 /// A record that could not be decoded.

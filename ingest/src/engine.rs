@@ -8,7 +8,7 @@ use lakeward_tables::{Lakehouse, Problem, TableContract, Tombstone, TopicContrac
 use tokio::task::JoinSet;
 
 use crate::curation::{CuratedRows, Curation, Selection};
-use crate::decoder::PayloadDecoder;
+use crate::decoder::{CHUNK_ROWS, PayloadDecoder};
 use crate::error::IngestError;
 use crate::event::EventTable;
 
@@ -127,15 +127,20 @@ impl Engine {
                 tombstones.push(row);
             }
         }
-        let decoded = self.decoder.decode(payloads, rows)?;
-        faults.extend(decoded.faults.into_iter().map(|fault| (fault.row, fault.reason)));
-        let chunks = decoded.chunks.into_iter().map(|chunk| self.events.batch(raw, chunk));
-        let events = chunks.collect::<Result<Vec<_>, _>>()?;
-        let marks = match tombstones.is_empty() {
-            true => None,
-            false => Some(self.events.without_payload(raw, &tombstones)?),
-        };
-        let tables = self.curation.run(&events, marks, raw.num_rows(), &mut faults).await?;
+        let mut gathered = self.curation.gather();
+        // A SELECT comes soon after the decoder, while the texts that it looks at are still in the processor's caches.
+        for rows in rows.chunks(CHUNK_ROWS) {
+            let decoded = self.decoder.decode(payloads, rows.iter().copied())?;
+            faults.extend(decoded.faults.into_iter().map(|fault| (fault.row, fault.reason)));
+            let chunks = decoded.chunks.into_iter().map(|chunk| self.events.batch(raw, chunk));
+            let events = chunks.collect::<Result<Vec<_>, _>>()?;
+            self.curation.take(&mut gathered, &events, &mut faults).await;
+        }
+        if !tombstones.is_empty() {
+            let marks = self.events.without_payload(raw, &tombstones)?;
+            self.curation.take_tombstones(&mut gathered, marks, &mut faults).await;
+        }
+        let tables = self.curation.finish(gathered, raw.num_rows(), &faults)?;
         // A message whose version could not be told is a dead letter, and no longer a tombstone.
         tombstones.retain(|row| !faults.contains_key(row));
         Ok(Outcome { faults, tombstones, tables })

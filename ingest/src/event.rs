@@ -8,11 +8,14 @@ use arrow::compute::take;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use async_trait::async_trait;
 use datafusion::catalog::Session;
-use datafusion::catalog::memory::MemorySourceConfig;
 use datafusion::datasource::{TableProvider, TableType};
 use datafusion::error::Result;
+use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::logical_expr::Expr;
 use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use datafusion::physical_plan::streaming::{PartitionStream, StreamingTableExec};
+use futures::stream;
 use parking_lot::RwLock;
 
 use crate::decoder::DecodedChunk;
@@ -24,9 +27,15 @@ pub(crate) const ROW: &str = "_lw_row";
 /// The transport columns that a SELECT may use, as they are named in raw tables.
 const TRANSPORT: [&str; 7] = ["source", "topic", "partition", "offset", "timestamp", "ingested_at", "key"];
 
-/// The table `event`: its rows are put in anew for each batch, so that plans stay.
+/// The table `event`.
 #[derive(Debug)]
 pub(crate) struct EventTable {
+    events: Arc<Events>,
+}
+
+/// The events at hand: put in anew each time, while a plan that reads them stays.
+#[derive(Debug)]
+struct Events {
     schema: SchemaRef,
     rows: RwLock<Vec<RecordBatch>>,
 }
@@ -40,16 +49,19 @@ impl EventTable {
             fields.push(Field::new(name, data_type, true));
         }
         fields.push(Field::new("payload", payload, true));
-        Ok(EventTable { schema: Arc::new(Schema::new(fields)), rows: RwLock::default() })
+        let events = Events { schema: Arc::new(Schema::new(fields)), rows: RwLock::default() };
+        Ok(EventTable { events: Arc::new(events) })
     }
 
+    /// From now on a scan, also of a plan made before, gives these.
     pub(crate) fn put(&self, rows: Vec<RecordBatch>) {
-        *self.rows.write() = rows;
+        *self.events.rows.write() = rows;
     }
 
     /// Messages without payload, for those expressions that look at the transport columns.
     pub(crate) fn without_payload(&self, raw: &RecordBatch, rows: &[usize]) -> Result<RecordBatch, IngestError> {
-        let DataType::Struct(fields) = self.schema.field(self.schema.fields().len() - 1).data_type() else {
+        let DataType::Struct(fields) = self.events.schema.field(self.events.schema.fields().len() - 1).data_type()
+        else {
             return Err(IngestError::Ended("the payload's type"));
         };
         let payload = StructArray::new_null(fields.clone(), rows.len());
@@ -75,7 +87,7 @@ impl EventTable {
             columns.push(if name == "key" { text(&column) } else { column });
         }
         columns.push(Arc::new(chunk.payload));
-        Ok(RecordBatch::try_new(Arc::clone(&self.schema), columns)?)
+        Ok(RecordBatch::try_new(Arc::clone(&self.events.schema), columns)?)
     }
 }
 
@@ -94,10 +106,21 @@ fn utf8(keys: &BinaryArray) -> StringArray {
     keys.iter().map(|key| key.and_then(|key| std::str::from_utf8(key).ok())).collect()
 }
 
+impl PartitionStream for Events {
+    fn schema(&self) -> &SchemaRef {
+        &self.schema
+    }
+
+    fn execute(&self, _: Arc<TaskContext>) -> SendableRecordBatchStream {
+        let rows = self.rows.read().clone();
+        Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&self.schema), stream::iter(rows.into_iter().map(Ok))))
+    }
+}
+
 #[async_trait]
 impl TableProvider for EventTable {
     fn schema(&self) -> SchemaRef {
-        Arc::clone(&self.schema)
+        Arc::clone(&self.events.schema)
     }
 
     fn table_type(&self) -> TableType {
@@ -111,7 +134,7 @@ impl TableProvider for EventTable {
         _: &[Expr],
         _: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        let rows = self.rows.read().clone();
-        Ok(MemorySourceConfig::try_new_exec(&[rows], Arc::clone(&self.schema), projection.cloned())?)
+        let (schema, events) = (Arc::clone(&self.events.schema), Arc::clone(&self.events) as _);
+        Ok(Arc::new(StreamingTableExec::try_new(schema, vec![events], projection, None, false, None)?))
     }
 }
