@@ -4,6 +4,7 @@ use anyhow::{Context, bail};
 use arrow::array::RecordBatch;
 use arrow::ipc::reader::StreamReader;
 use bytes::Bytes;
+use reqwest::StatusCode;
 use serde::Deserialize;
 
 /// Media type of an Arrow IPC stream.
@@ -50,6 +51,18 @@ pub(crate) async fn ask(
         return Ok(response);
     }
     let status = response.status();
+    // The endpoint says no more than that, on purpose; what to do is known here all the same.
+    match (status, token) {
+        (StatusCode::UNAUTHORIZED, Some(_)) => {
+            bail!(
+                "the token was not accepted: it has expired, or is not meant for {url}; get a new one [unauthenticated]"
+            );
+        }
+        (StatusCode::UNAUTHORIZED, None) => {
+            bail!("{url} answers nobody without a token: give one by --token or LAKEWARD_TOKEN [unauthenticated]");
+        }
+        _ => {}
+    }
     let Ok(problem) = response.json::<Problem>().await else {
         bail!("the endpoint answered {status}");
     };

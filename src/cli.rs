@@ -80,6 +80,9 @@ pub(crate) struct CheckArgs {
     /// The lakehouse as declared; stands above the configuration's
     #[arg(long, value_name = "DIR")]
     pub(crate) lakehouse: Option<PathBuf>,
+    /// Check the configuration for a process that runs one part alone
+    #[arg(long, value_enum, value_name = "PART")]
+    pub(crate) only: Option<Part>,
 }
 
 #[derive(Debug, Args)]

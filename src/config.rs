@@ -1,40 +1,47 @@
 //! The configuration of `lakeward serve`: a TOML file with the environment laid over it.
 //!
 //! `lakeward.example.toml` explains each key. Secrets come from the environment or from files, never from the document.
+//! What can be wrong with a value is found here, with its line, and not when it is first used.
 
 mod reader;
+mod sections;
+#[cfg(test)]
+mod tests;
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-pub(crate) use reader::{ConfigProblem, Secret};
-use reader::{Reader, Section};
+use lakeward_iam::{IssuerUrl, SignatureAlgorithm};
+use lakeward_query::PseudonymKeys;
+use lakeward_query::flight::TicketKey;
+use lakeward_tables::StorageUrl;
 
-use crate::telemetry::LogFormat;
+use reader::Reader;
+pub(crate) use reader::{ConfigProblem, Secret};
+
+use crate::cli::Part;
+use crate::telemetry::{LogFormat, LogLevel};
 
 /// Everything that `lakeward serve` needs to know.
 #[derive(Debug, Clone)]
 pub(crate) struct Config {
     pub(crate) lakehouse: PathBuf,
     pub(crate) storage: Storage,
-    pub(crate) kafka: Option<Kafka>,
-    pub(crate) ingest: Ingest,
-    pub(crate) issuers: Vec<Issuer>,
-    pub(crate) development: Option<Development>,
-    pub(crate) anonymous: bool,
-    pub(crate) pseudonym_secret: Option<Secret>,
-    pub(crate) query: Query,
+    /// None in a process that only answers queries.
+    pub(crate) ingest: Option<Ingest>,
+    /// None in a process that only ingests.
+    pub(crate) answers: Option<Answers>,
     pub(crate) http: SocketAddr,
-    pub(crate) flight: Flight,
     pub(crate) log_format: LogFormat,
-    pub(crate) log_level: String,
+    pub(crate) log_level: LogLevel,
 }
 
 /// Where the tables stand.
 #[derive(Debug, Clone)]
 pub(crate) struct Storage {
-    pub(crate) url: String,
+    pub(crate) url: StorageUrl,
     pub(crate) endpoint: Option<String>,
     pub(crate) region: Option<String>,
     pub(crate) access_key_id: Option<Secret>,
@@ -65,20 +72,32 @@ pub(crate) enum Security {
     Ssl { certificate_file: PathBuf, key_file: PathBuf },
 }
 
-/// When ingest commits and how much memory it holds.
+/// Where events come from, when ingest commits and how much memory it holds.
 #[derive(Debug, Clone)]
 pub(crate) struct Ingest {
+    pub(crate) kafka: Kafka,
     pub(crate) commit_interval: Duration,
     pub(crate) commit_bytes: usize,
     pub(crate) memory_budget: usize,
 }
 
+/// Who may ask, and how they are answered.
+#[derive(Debug, Clone)]
+pub(crate) struct Answers {
+    pub(crate) issuers: Vec<Issuer>,
+    pub(crate) development: Option<Development>,
+    pub(crate) anonymous: bool,
+    pub(crate) pseudonyms: PseudonymKeys,
+    pub(crate) query: Query,
+    pub(crate) flight: Flight,
+}
+
 /// An OpenID Connect issuer.
 #[derive(Debug, Clone)]
 pub(crate) struct Issuer {
-    pub(crate) url: String,
+    pub(crate) url: IssuerUrl,
     pub(crate) audience: String,
-    pub(crate) algorithms: Vec<String>,
+    pub(crate) algorithms: Vec<SignatureAlgorithm>,
     pub(crate) roles_claim: String,
     pub(crate) ca_file: Option<PathBuf>,
     pub(crate) allow_http: bool,
@@ -97,6 +116,7 @@ pub(crate) struct Query {
     pub(crate) row_limit: usize,
     pub(crate) time_limit: Duration,
     pub(crate) memory_limit: usize,
+    /// 0 is the number of cores.
     pub(crate) partitions: usize,
 }
 
@@ -104,233 +124,100 @@ pub(crate) struct Query {
 #[derive(Debug, Clone)]
 pub(crate) struct Flight {
     pub(crate) listen: SocketAddr,
-    pub(crate) certificate_file: Option<PathBuf>,
-    pub(crate) key_file: Option<PathBuf>,
-    /// Seals tickets, so that any process of the lakehouse can redeem another's.
-    pub(crate) ticket_secret: Option<Secret>,
+    pub(crate) tls: Option<FlightTls>,
+    /// Seals tickets, so that any process of the lakehouse can redeem another's; random at each start without one.
+    pub(crate) ticket_key: Option<TicketKey>,
 }
 
+/// The certificate that the Flight SQL endpoint shows.
+#[derive(Debug, Clone)]
+pub(crate) struct FlightTls {
+    pub(crate) certificate_file: PathBuf,
+    pub(crate) key_file: PathBuf,
+}
+
+/// A configuration that cannot be used: all of its problems.
+#[derive(Debug)]
+pub(crate) struct Misconfigured {
+    pub(crate) problems: Vec<ConfigProblem>,
+    /// The folder `sql/` as far as the configuration tells it, for who wants to look at it all the same.
+    pub(crate) lakehouse: Option<PathBuf>,
+}
+
+impl fmt::Display for Misconfigured {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let told: Vec<String> = self.problems.iter().map(ToString::to_string).collect();
+        f.write_str(&told.join("\n"))
+    }
+}
+
+impl std::error::Error for Misconfigured {}
+
 impl Config {
-    /// Reads `file` with the process's environment over it; gives every problem at once.
-    pub(crate) fn load(file: &Path) -> Result<Self, Vec<ConfigProblem>> {
-        let text = std::fs::read_to_string(file).map_err(|error| {
-            vec![ConfigProblem {
-                place: file.display().to_string(),
-                message: format!("cannot read the configuration: {error}; start from lakeward.example.toml"),
-            }]
-        })?;
-        Self::parse(file, &text, std::env::vars())
+    /// Reads `file` with the process's environment over it, for all parts or for one; gives every problem at once.
+    pub(crate) fn load(file: &Path, only: Option<Part>) -> Result<Self, Misconfigured> {
+        Self::parse(file, &text(file)?, std::env::vars(), only)
     }
 
     fn parse(
         file: &Path,
         text: &str,
         environment: impl IntoIterator<Item = (String, String)>,
-    ) -> Result<Self, Vec<ConfigProblem>> {
+        only: Option<Part>,
+    ) -> Result<Self, Misconfigured> {
         let reader = Reader::new(file, text, environment);
-        let lakehouse = reader.section("lakehouse").path("directory");
-        let lakehouse = lakehouse.unwrap_or_else(|| file.parent().unwrap_or(Path::new("")).join("sql"));
-        let storage = storage(&reader.section("storage"));
-        let kafka = kafka(&reader.section("kafka"));
-        let ingest = ingest(&reader.section("ingest"));
-        let issuers = reader.list("issuers").iter().map(issuer).collect();
-        let development = reader.section("development").path("key_file").map(|key_file| Development { key_file });
-        let anonymous = reader.section("identity").flag("anonymous", true);
-        let pseudonym_secret = reader.section("pseudonyms").secret("secret", "secret_file");
-        let query = query(&reader.section("query"));
-        let http = address(&reader.section("http"), "127.0.0.1:8080");
-        let flight = flight(&reader.section("flight"));
-        let (log_format, log_level) = log(&reader.section("log"));
+        let folder = reader.section("lakehouse").path("directory");
+        let folder = folder.unwrap_or_else(|| file.parent().unwrap_or(Path::new("")).join("sql"));
+        let storage = sections::storage(&reader.section("storage"));
+        let kafka = sections::kafka(&reader.section("kafka"), only != Some(Part::Query));
+        let ingest = sections::ingest(&reader.section("ingest"), kafka);
+        let answers = sections::answers(&reader, only != Some(Part::Ingest));
+        let http = sections::address(&reader.section("http"), "127.0.0.1:8080");
+        let log = sections::log(&reader.section("log"));
         let problems = reader.finish();
-        if !problems.is_empty() {
-            return Err(problems);
-        }
-        Ok(Self {
-            lakehouse,
-            storage,
-            kafka,
-            ingest,
-            issuers,
-            development,
-            anonymous,
-            pseudonym_secret,
-            query,
-            http,
-            flight,
-            log_format,
-            log_level,
-        })
-    }
-}
-
-fn storage(section: &Section<'_, '_>) -> Storage {
-    Storage {
-        url: section.required("url", "where the tables stand, such as \"s3://bucket/prefix\" or \"file:///data/lake\""),
-        endpoint: section.text("endpoint"),
-        region: section.text("region"),
-        access_key_id: section.secret("access_key_id", "access_key_id_file"),
-        secret_access_key: section.secret("secret_access_key", "secret_access_key_file"),
-        allow_http: section.flag("allow_http", false),
-        ca_file: section.path("ca_file"),
-    }
-}
-
-fn kafka(section: &Section<'_, '_>) -> Option<Kafka> {
-    if !section.is_present() {
-        return None;
-    }
-    let mechanism = section.text("sasl_mechanism").unwrap_or_else(|| "SCRAM-SHA-512".to_owned());
-    let username = section.text("username");
-    let password = section.secret("password", "password_file");
-    let certificate_file = section.path("certificate_file");
-    let key_file = section.path("key_file");
-    let security = match section.text("security").as_deref() {
-        Some("plaintext") => Security::Plaintext,
-        Some("ssl") => {
-            let missing = |key| {
-                section.missing(key, "mutual TLS shows a certificate");
-                PathBuf::new()
-            };
-            Security::Ssl {
-                certificate_file: certificate_file.unwrap_or_else(|| missing("certificate_file")),
-                key_file: key_file.unwrap_or_else(|| missing("key_file")),
-            }
-        }
-        None | Some("sasl_ssl") => Security::SaslSsl {
-            mechanism,
-            username: username.unwrap_or_else(|| {
-                section.missing("username", "SASL needs a user name");
-                String::new()
+        match (storage, http, log) {
+            (Some(storage), Some(http), Some((log_format, log_level))) if problems.is_empty() => Ok(Self {
+                lakehouse: folder,
+                storage,
+                ingest: ingest.filter(|_| only != Some(Part::Query)),
+                answers: answers.filter(|_| only != Some(Part::Ingest)),
+                http,
+                log_format,
+                log_level,
             }),
-            password: password.unwrap_or_else(|| {
-                section.missing("password", "SASL needs a password, by environment or by `password_file`");
-                Secret::new("")
-            }),
-        },
-        Some(_) => {
-            section.problem("security", "wants \"sasl_ssl\", \"ssl\" (mutual TLS) or \"plaintext\"".to_owned());
-            Security::Plaintext
+            _ => Err(Misconfigured { problems, lakehouse: Some(folder) }),
         }
-    };
-    Some(Kafka {
-        source: section.required("source", "the name under which this cluster's offsets are kept in the tables"),
-        brokers: section.required("brokers", "host:port of one or more brokers, separated by commas"),
-        group: section.text("group").unwrap_or_else(|| "lakeward".to_owned()),
-        security,
-        ca_file: section.path("ca_file"),
+    }
+}
+
+/// The Kafka cluster of a configuration; nothing else of it is asked for.
+pub(crate) fn kafka(file: &Path) -> Result<Kafka, Misconfigured> {
+    let text = text(file)?;
+    let reader = Reader::new(file, &text, std::env::vars());
+    let kafka = sections::kafka(&reader.section("kafka"), true);
+    whole(reader, kafka)
+}
+
+/// The development issuer of a configuration, if it has one; nothing else of it is asked for.
+pub(crate) fn development(file: &Path) -> Result<Option<Development>, Misconfigured> {
+    let text = text(file)?;
+    let reader = Reader::new(file, &text, std::env::vars());
+    let development = sections::development(&reader.section("development"));
+    whole(reader, Some(development))
+}
+
+fn whole<T>(reader: Reader<'_>, read: Option<T>) -> Result<T, Misconfigured> {
+    let problems = reader.problems();
+    match read {
+        Some(read) if problems.is_empty() => Ok(read),
+        _ => Err(Misconfigured { problems, lakehouse: None }),
+    }
+}
+
+fn text(file: &Path) -> Result<String, Misconfigured> {
+    std::fs::read_to_string(file).map_err(|error| {
+        let message = format!("cannot read the configuration: {error}; start from lakeward.example.toml");
+        let problem = ConfigProblem { place: file.display().to_string(), message };
+        Misconfigured { problems: vec![problem], lakehouse: None }
     })
-}
-
-fn ingest(section: &Section<'_, '_>) -> Ingest {
-    Ingest {
-        commit_interval: section.duration("commit_interval", Duration::from_secs(5)),
-        commit_bytes: section.size("commit_bytes", 64 << 20),
-        memory_budget: section.size("memory_budget", 512 << 20),
-    }
-}
-
-fn issuer(section: &Section<'_, '_>) -> Issuer {
-    let mut algorithms = section.texts("algorithms");
-    if algorithms.is_empty() {
-        algorithms = vec!["RS256".to_owned()];
-    }
-    Issuer {
-        url: section.required("url", "the issuer's address, exactly as it stands in `iss`"),
-        audience: section.required("audience", "who the tokens are for, as it stands in `aud`"),
-        algorithms,
-        roles_claim: section.text("roles_claim").unwrap_or_else(|| "roles".to_owned()),
-        ca_file: section.path("ca_file"),
-        allow_http: section.flag("allow_http", false),
-    }
-}
-
-fn query(section: &Section<'_, '_>) -> Query {
-    Query {
-        freshness: section.duration("freshness", Duration::from_secs(1)),
-        row_limit: section.number("row_limit", 1_000_000),
-        time_limit: section.duration("time_limit", Duration::from_secs(60)),
-        memory_limit: section.size("memory_limit", 1 << 30),
-        partitions: section.number("partitions", 0),
-    }
-}
-
-fn flight(section: &Section<'_, '_>) -> Flight {
-    let certificate_file = section.path("certificate_file");
-    let key_file = section.path("key_file");
-    if certificate_file.is_some() != key_file.is_some() {
-        section.missing("key_file", "`certificate_file` and `key_file` come together");
-    }
-    Flight {
-        listen: address(section, "127.0.0.1:32010"),
-        certificate_file,
-        key_file,
-        ticket_secret: section.secret("ticket_secret", "ticket_secret_file"),
-    }
-}
-
-fn log(section: &Section<'_, '_>) -> (LogFormat, String) {
-    let format = match section.text("format").as_deref() {
-        None | Some("json") => LogFormat::Json,
-        Some("text") => LogFormat::Text,
-        Some(_) => {
-            section.problem("format", "wants \"json\" or \"text\"".to_owned());
-            LogFormat::Json
-        }
-    };
-    (format, section.text("level").unwrap_or_else(|| "info".to_owned()))
-}
-
-fn address(section: &Section<'_, '_>, default: &str) -> SocketAddr {
-    let text = section.text("listen").unwrap_or_else(|| default.to_owned());
-    text.parse().unwrap_or_else(|_| {
-        section.problem("listen", "wants an address and port such as \"127.0.0.1:8080\"".to_owned());
-        SocketAddr::from(([127, 0, 0, 1], 0))
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const GOOD: &str = "[storage]\nurl = \"file:///lake\"\n[kafka]\nsource = \"main\"\nbrokers = \"b:9093\"\nusername = \"lakeward\"\n";
-
-    fn parse(text: &str, environment: &[(&str, &str)]) -> Result<Config, Vec<String>> {
-        let environment = environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
-        Config::parse(Path::new("lakeward.toml"), text, environment)
-            .map_err(|problems| problems.iter().map(ToString::to_string).collect())
-    }
-
-    #[test]
-    fn the_environment_stands_above_the_file() {
-        let environment = [("LAKEWARD_KAFKA_PASSWORD", "s"), ("LAKEWARD_STORAGE_URL", "s3://lake")];
-        let config = parse(GOOD, &environment).unwrap();
-        assert_eq!(config.storage.url, "s3://lake");
-        assert!(
-            matches!(config.kafka.unwrap().security, Security::SaslSsl { password, .. } if password.reveal() == "s")
-        );
-    }
-
-    #[test]
-    fn every_problem_is_named_with_its_line() {
-        let text = "[storage]\nurll = 1\n\n[query]\nrow_limit = \"many\"\n[nonsense]\n";
-        let problems = parse(text, &[("LAKEWARD_QUERY_SPEED", "fast")]).unwrap_err().join("\n");
-        for expected in [
-            "lakeward.toml:2: unknown key `urll`",
-            "lakeward.toml:1: [storage] needs `url`",
-            "lakeward.toml:5: `row_limit` wants a whole number",
-            "lakeward.toml:6: unknown section or key `nonsense`",
-            "LAKEWARD_QUERY_SPEED: no configuration key",
-        ] {
-            assert!(problems.contains(expected), "{expected} is not in:\n{problems}");
-        }
-    }
-
-    #[test]
-    fn a_secret_in_the_document_is_refused_and_never_printed() {
-        let text = format!("{GOOD}password = \"hunter2\"\n");
-        let problems = parse(&text, &[]).unwrap_err().join("\n");
-        assert!(problems.contains("lakeward.toml:7: a secret does not stand in this file"), "{problems}");
-        let config = parse(GOOD, &[("LAKEWARD_KAFKA_PASSWORD", "hunter2")]).unwrap();
-        assert!(!format!("{config:?}").contains("hunter2"));
-    }
 }

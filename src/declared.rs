@@ -1,14 +1,16 @@
 //! The folder `sql/`, read whole: contracts by `tables`, policies by `iam`, masks by `query`; checked against each other.
 
-use std::collections::BTreeMap;
+mod selects;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
-use lakeward_iam::{Policies, ResourceTable};
-use lakeward_query::Masks;
-use lakeward_tables::{GovernedTable, Lakehouse};
+use lakeward_iam::{Policies, PolicyProblem, ResourceTable, UnreadTable};
+use lakeward_query::{MaskProblem, Masks};
+use lakeward_tables::{GovernedTable, Lakehouse, Problem, Reading, TableName, Unread};
 
-/// A lakehouse as declared, without a mistake that can be found by reading.
+/// A lakehouse as declared, without a mistake that can be found before it runs.
 pub(crate) struct Declared {
     pub(crate) lakehouse: Arc<Lakehouse>,
     pub(crate) policies: Arc<Policies>,
@@ -16,43 +18,74 @@ pub(crate) struct Declared {
 }
 
 impl Declared {
-    /// Reads the folder; gives every problem as `file:line: what is wrong`.
-    pub(crate) fn load(folder: &Path) -> Result<Self, Vec<String>> {
-        let policies_folder = folder.join("policies");
-        let masks = Masks::load(&policies_folder.join("masks.yaml"));
-        let mut problems = Vec::new();
-        let masks = masks.map_err(|found| problems.extend(found.iter().map(ToString::to_string))).ok();
-        let lakehouse = match Lakehouse::load(folder) {
-            Ok(lakehouse) => lakehouse,
-            Err(found) => {
-                // Policies speak of contracts: with half of the contracts every other policy would look wrong.
-                problems.extend(found.iter().map(ToString::to_string));
-                return Err(problems);
-            }
-        };
-        let governed = lakehouse.governed_tables();
-        // Raw tables are clear or hidden: the engine made their types, and no mask was written for them.
-        let (_, maskable): (Vec<_>, Vec<_>) = governed.iter().cloned().partition(|table| table.name.schema == "raw");
-        if let Some(masks) = &masks {
-            problems.extend(masks.check(&maskable).iter().map(ToString::to_string));
+    /// Reads the folder and plans every SELECT, quality rule, version, scope and `readAs`; gives every problem.
+    ///
+    /// What depends on something broken is not judged; everything else is.
+    pub(crate) async fn load(folder: &Path) -> Result<Self, Vec<Problem>> {
+        let reading = Lakehouse::read(folder);
+        let mut problems = reading.problems.clone();
+        if !folder.is_dir() {
+            return Err(problems);
         }
+        let unread = &reading.unread;
+        let governed = reading.lakehouse.governed_tables();
+        // Raw tables are clear or hidden: the engine made their types, and no mask was written for them.
+        let maskable: Vec<GovernedTable> =
+            governed.iter().filter(|table| table.name.schema != "raw").cloned().collect();
+        let (masks, found) = Masks::read(&folder.join("policies/masks.yaml"));
+        let misplaced = masks.check(&maskable, unread);
+        problems.extend(found.into_iter().chain(misplaced).map(of_masks));
+
         let resources: Vec<ResourceTable> = governed.iter().map(resource).collect();
-        let policies = Policies::load(&policies_folder, &resources);
-        let policies = policies.map_err(|found| problems.extend(found.iter().map(ToString::to_string))).ok();
-        match (masks, policies) {
-            (Some(masks), Some(policies)) if problems.is_empty() => {
-                Ok(Self { lakehouse: Arc::new(lakehouse), policies: Arc::new(policies), masks })
+        let unread_tables: Vec<UnreadTable> = unread.iter().map(unread_table).collect();
+        let policies = Policies::load_beside(&folder.join("policies"), &resources, &unread_tables);
+        let policies = policies.map_err(|found| problems.extend(found.into_iter().map(of_policies))).ok();
+
+        let read: BTreeSet<_> = problems.iter().map(|problem| (problem.file.clone(), problem.line)).collect();
+        let planned = misfits(&reading, &governed).await;
+        // What could not be read cannot be planned either: once is enough.
+        problems.extend(planned.into_iter().filter(|found| !read.contains(&(found.file.clone(), found.line))));
+        problems.sort();
+        problems.dedup();
+        match policies {
+            Some(policies) if problems.is_empty() => {
+                Ok(Self { lakehouse: Arc::new(reading.lakehouse), policies: Arc::new(policies), masks })
             }
             _ => Err(problems),
         }
     }
 
-    /// What shows only when every SELECT, quality rule, scope and `readAs` is planned, as `file:line: what is wrong`.
-    pub(crate) async fn misfits(&self) -> anyhow::Result<Vec<String>> {
-        let selects = lakeward_ingest::misfits(&self.lakehouse).await?;
-        let scopes = lakeward_query::check(&self.lakehouse.governed_tables()).await;
-        Ok(selects.iter().map(ToString::to_string).chain(scopes.iter().map(ToString::to_string)).collect())
+    /// The same for a command that cannot go on without it: every problem in one error.
+    pub(crate) async fn demand(folder: &Path) -> anyhow::Result<Self> {
+        Self::load(folder).await.map_err(|problems| {
+            let told: Vec<String> = problems.iter().map(ToString::to_string).collect();
+            anyhow::anyhow!("{} is not in order:\n{}", folder.display(), told.join("\n"))
+        })
     }
+}
+
+/// What shows only when it is planned.
+async fn misfits(reading: &Reading, governed: &[GovernedTable]) -> Vec<Problem> {
+    let mut problems = match selects::misfits(reading).await {
+        Ok(problems) => problems,
+        Err(error) => vec![Problem { file: reading.lakehouse.dir.clone(), line: 0, message: error.to_string() }],
+    };
+    let unread = reading.unread.iter().filter(|of| !of.columns_are_known);
+    let unread: BTreeSet<TableName> = unread.map(|of| of.table.clone()).collect();
+    problems.extend(lakeward_query::check(governed, &unread).await);
+    problems
+}
+
+fn of_masks(MaskProblem { file, line, message }: MaskProblem) -> Problem {
+    Problem { file, line, message }
+}
+
+fn of_policies(PolicyProblem { file, line, message }: PolicyProblem) -> Problem {
+    Problem { file, line, message }
+}
+
+fn unread_table(Unread { table, text, .. }: &Unread) -> UnreadTable {
+    UnreadTable { name: table.to_string(), text: text.clone() }
 }
 
 /// A table as policies see it.

@@ -7,7 +7,7 @@ use crate::config::Storage;
 /// Where the tables stand, and how one gets there.
 pub(crate) fn config(storage: &Storage) -> StorageConfig {
     StorageConfig {
-        url: storage.url.clone(),
+        url: storage.url.to_string(),
         endpoint: storage.endpoint.clone(),
         region: storage.region.clone(),
         access_key_id: storage.access_key_id.as_ref().map(|id| id.reveal().to_owned()),

@@ -1,5 +1,8 @@
 //! Logs: structured, on standard error, with a level that `LAKEWARD_LOG` may set.
 
+use std::str::FromStr;
+
+use tracing::level_filters::LevelFilter;
 use tracing_subscriber::EnvFilter;
 
 /// How log lines look.
@@ -11,13 +14,44 @@ pub(crate) enum LogFormat {
     Text,
 }
 
-/// Starts logging to standard error; `directives` is a level such as `info`, or a filter such as `warn,lakeward_query=debug`.
+/// What is logged: a level such as `info`, or a filter such as `warn,lakeward_query=debug`.
 ///
-/// A level alone speaks of Lakeward; libraries are heard from `warn` on. `LAKEWARD_LOG` stands above `directives`.
-pub(crate) fn start(format: LogFormat, directives: &str) -> anyhow::Result<()> {
-    let directives = std::env::var("LAKEWARD_LOG").unwrap_or_else(|_| directives.to_owned());
-    let filter = EnvFilter::try_new(of_level(&directives))
-        .map_err(|error| anyhow::anyhow!("the log level `{directives}` cannot be read: {error}"))?;
+/// A level alone speaks of Lakeward; libraries are heard from `warn` on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct LogLevel(String);
+
+impl LogLevel {
+    /// Errors alone.
+    pub(crate) fn errors() -> Self {
+        Self("error".to_owned())
+    }
+}
+
+impl FromStr for LogLevel {
+    type Err = String;
+
+    fn from_str(directives: &str) -> Result<Self, String> {
+        let levels = "a level is error, warn, info, debug, trace or off";
+        for directive in directives.split(',').filter(|directive| !directive.contains(['=', '['])) {
+            // The filter would take any other word for the name of a crate.
+            let is_level = directive.parse::<LevelFilter>().is_ok() && !directive.chars().all(|c| c.is_ascii_digit());
+            if !is_level {
+                return Err(format!("the log level `{directive}` is unknown: {levels}"));
+            }
+        }
+        let filter = of_level(directives);
+        EnvFilter::try_new(&filter).map_err(|error| format!("the log level `{directives}`: {error}; {levels}"))?;
+        Ok(Self(filter))
+    }
+}
+
+/// Starts logging to standard error. `LAKEWARD_LOG` stands above the level that is given.
+pub(crate) fn start(format: LogFormat, level: &LogLevel) -> anyhow::Result<()> {
+    let level = match std::env::var("LAKEWARD_LOG") {
+        Ok(directives) => directives.parse().map_err(|why| anyhow::anyhow!("LAKEWARD_LOG: {why}"))?,
+        Err(_) => level.clone(),
+    };
+    let filter = EnvFilter::new(level.0);
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     match format {
         LogFormat::Json => builder.json().flatten_event(true).try_init(),
@@ -34,5 +68,26 @@ fn of_level(directives: &str) -> String {
             CRATES.iter().fold("warn".to_owned(), |filter, name| format!("{filter},{name}={level}"))
         }
         _ => directives.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_word_that_is_no_level_is_refused_and_not_taken_for_a_crate() {
+        for good in ["info", "ERROR", "off", "warn,lakeward_query=debug", "lakeward=trace"] {
+            assert!(good.parse::<LogLevel>().is_ok(), "{good}");
+        }
+        for bad in ["", "loud", "3", "warn,loud", "lakeward=loud"] {
+            assert!(bad.parse::<LogLevel>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_level_alone_speaks_of_lakeward() {
+        assert!(of_level("debug").starts_with("warn,lakeward=DEBUG"), "{}", of_level("debug"));
+        assert_eq!(of_level("error"), "error");
     }
 }

@@ -30,12 +30,13 @@ mod policies;
 mod principal;
 mod purposes;
 
-pub use authenticator::{Authenticator, AuthenticatorConfig, IssuerConfig, LocalIssuer};
+pub use authenticator::{Authenticator, AuthenticatorConfig, IssuerConfig, IssuerUrl, LocalIssuer, SignatureAlgorithm};
 pub use claims::{ANONYMOUS, Attribute, Claims};
 pub use development::DevelopmentIssuer;
 pub use error::{AuthError, IamError};
 pub use policies::{
     ALL_ROWS, AttributeType, Level, Policies, PolicyProblem, ResourceTable, ScopeDecision, TableDecision, UNCLASSIFIED,
+    UnreadTable,
 };
 pub use principal::Principal;
 pub use purposes::NOBODY;

@@ -21,6 +21,20 @@ pub(crate) struct Purposes {
     public: String,
 }
 
+/// The roles that a file names, with their purposes: known even where something else is wrong with the file.
+#[derive(Debug)]
+pub(crate) struct Roles(BTreeMap<String, String>);
+
+impl Roles {
+    pub(crate) fn has_role(&self, role: &str) -> bool {
+        self.0.contains_key(role)
+    }
+
+    pub(crate) fn has_purpose(&self, purpose: &str) -> bool {
+        self.0.values().any(|known| known == purpose)
+    }
+}
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct PurposesFile {
@@ -30,12 +44,20 @@ struct PurposesFile {
 }
 
 impl Purposes {
-    /// Reads the declaration; every problem at once.
-    pub(crate) fn parse(file: &Path, text: &str) -> Result<Self, Vec<PolicyProblem>> {
-        let declared: PurposesFile = serde_saphyr::from_str(text).map_err(|error| {
-            let line = error.location().map_or(1, |location| location.line() as usize);
-            vec![PolicyProblem::new(file, line, error.without_snippet().to_string())]
-        })?;
+    /// Reads the declaration; every problem at once. The roles are given wherever they can be told.
+    pub(crate) fn read(file: &Path, text: &str) -> (Option<Roles>, Result<Self, Vec<PolicyProblem>>) {
+        let declared: PurposesFile = match serde_saphyr::from_str(text) {
+            Ok(declared) => declared,
+            Err(error) => {
+                let line = error.location().map_or(1, |location| location.line() as usize);
+                return (None, Err(vec![PolicyProblem::new(file, line, error.without_snippet().to_string())]));
+            }
+        };
+        let named = declared.roles.iter().map(|(role, purpose)| (role.clone(), purpose.value.clone())).collect();
+        (Some(Roles(named)), Self::checked(file, declared))
+    }
+
+    fn checked(file: &Path, declared: PurposesFile) -> Result<Self, Vec<PolicyProblem>> {
         let mut problems = Vec::new();
         for (role, purpose) in &declared.roles {
             if role.is_empty() || purpose.value.is_empty() {
@@ -72,14 +94,6 @@ impl Purposes {
             }),
             _ => Err(problems),
         }
-    }
-
-    pub(crate) fn has_role(&self, role: &str) -> bool {
-        self.roles.contains_key(role)
-    }
-
-    pub(crate) fn has_purpose(&self, purpose: &str) -> bool {
-        self.roles.values().any(|known| known == purpose)
     }
 
     /// The purpose of the request, and the roles that are active for it.
@@ -146,7 +160,7 @@ incompatible: [[cashier, accountant]]
 ";
 
     fn activate(roles: &[&str], stated: Option<&str>) -> Result<(String, Vec<String>), IamError> {
-        let purposes = Purposes::parse(Path::new("purposes.yaml"), DECLARED).unwrap();
+        let purposes = Purposes::read(Path::new("purposes.yaml"), DECLARED).1.unwrap();
         let claims = roles.iter().fold(Claims::new("a"), |claims, role| claims.role(*role));
         let (purpose, roles) = purposes.activate(&claims, stated)?;
         Ok((purpose, roles.into_iter().collect()))
@@ -202,7 +216,7 @@ incompatible: [[cashier, accountant]]
 
     #[test]
     fn the_anonymous_have_no_role_whatever_their_claims_say() {
-        let purposes = Purposes::parse(Path::new("purposes.yaml"), DECLARED).unwrap();
+        let purposes = Purposes::read(Path::new("purposes.yaml"), DECLARED).1.unwrap();
         let claims = Claims::anonymous().role("doctor");
         assert_eq!(purposes.activate(&claims, None).unwrap().0, "public");
         assert!(purposes.activate(&claims, Some("care")).is_err());
@@ -211,7 +225,7 @@ incompatible: [[cashier, accountant]]
     #[test]
     fn problems_come_with_their_lines_and_all_at_once() {
         let text = "roles:\n  doctor: care\nincompatible:\n  - [doctor, ghost]\n  - [doctor, doctor]\n";
-        let problems = Purposes::parse(Path::new("purposes.yaml"), text).unwrap_err();
+        let problems = Purposes::read(Path::new("purposes.yaml"), text).1.unwrap_err();
         let shown: Vec<_> = problems.iter().map(ToString::to_string).collect();
         assert_eq!(
             shown,
@@ -225,7 +239,7 @@ incompatible: [[cashier, accountant]]
 
     #[test]
     fn an_unknown_key_is_a_problem_with_its_line() {
-        let problems = Purposes::parse(Path::new("p.yaml"), "roles: {nobody: public}\nrole: {}\n").unwrap_err();
+        let problems = Purposes::read(Path::new("p.yaml"), "roles: {nobody: public}\nrole: {}\n").1.unwrap_err();
         assert_eq!(problems[0].line, 2, "{}", problems[0]);
     }
 }

@@ -14,23 +14,25 @@ use crate::declared::Declared;
 /// Checks and prints; an error says how many mistakes there are.
 pub(crate) async fn run(args: CheckArgs) -> anyhow::Result<()> {
     let mut problems = Vec::new();
-    let mut lakehouse = None;
+    let mut configured = None;
     let config = args.config.or_else(|| Some(PathBuf::from("lakeward.toml")).filter(|file| file.exists()));
     if let Some(file) = &config {
-        match Config::load(file) {
-            Ok(config) => lakehouse = Some(config.lakehouse),
-            Err(found) => problems.extend(found.iter().map(ToString::to_string)),
+        match Config::load(file, args.only) {
+            Ok(config) => configured = Some(config.lakehouse),
+            Err(found) => {
+                configured = found.lakehouse;
+                problems.extend(found.problems.iter().map(ToString::to_string));
+            }
         }
     }
-    let folder = args.lakehouse.or(lakehouse).unwrap_or_else(|| PathBuf::from("sql"));
+    let folder = args.lakehouse.or(configured).unwrap_or_else(|| PathBuf::from("sql"));
     let mut found = String::new();
-    match Declared::load(&folder) {
+    match Declared::load(&folder).await {
         Ok(declared) => {
             let Lakehouse { topics, curated, .. } = &*declared.lakehouse;
             found = format!("{} topics, {} curated tables", topics.len(), curated.len());
-            problems.extend(declared.misfits().await?);
         }
-        Err(found) => problems.extend(found),
+        Err(found) => problems.extend(found.iter().map(ToString::to_string)),
     }
     if problems.is_empty() {
         println!("{}: {found}, nothing to complain of", folder.display());

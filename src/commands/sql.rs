@@ -24,29 +24,27 @@ pub(crate) async fn run(args: SqlArgs) -> anyhow::Result<()> {
         _ => args.statement.clone(),
     };
     let started = Instant::now();
-    let progress = Progress::start(started);
+    let mut progress = Progress::start(started);
     let accept = match args.format {
         Format::Table => ARROW,
         Format::Csv => "text/csv",
         Format::Json => "application/x-ndjson",
     };
-    let answer = ask(&args.url, args.token.as_deref(), args.purpose.as_deref(), &statement, accept).await;
-    let mut response = match answer {
-        Ok(response) => response,
-        Err(error) => {
-            progress.stop();
-            return Err(error);
-        }
-    };
+    let mut response = ask(&args.url, args.token.as_deref(), args.purpose.as_deref(), &statement, accept).await?;
     let headers = response.headers().clone();
     let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
     if args.format != Format::Table {
-        progress.stop();
-        let mut out = std::io::stdout().lock();
+        let mut received = 0;
         while let Some(chunk) = chunk(&mut response).await? {
-            out.write_all(&chunk)?;
+            received += chunk.len();
+            progress.received(received);
+            // Rows on the same terminal show by themselves that something comes.
+            if std::io::stdout().is_terminal() {
+                progress.stop();
+            }
+            std::io::stdout().write_all(&chunk)?;
         }
-        return Ok(());
+        return Ok(std::io::stdout().flush()?);
     }
     let mut body = Vec::new();
     while let Some(chunk) = chunk(&mut response).await? {
@@ -82,37 +80,42 @@ fn not_clear(schema: &Schema) -> Option<String> {
     (!shown.is_empty()).then(|| shown.join(", "))
 }
 
-/// A line on a terminal that moves while one waits.
+/// A line on a terminal that moves while one waits; gone when this is dropped.
 struct Progress {
-    task: tokio::task::JoinHandle<()>,
+    line: Option<tokio::task::JoinHandle<()>>,
     received: tokio::sync::watch::Sender<usize>,
 }
 
 impl Progress {
     fn start(started: Instant) -> Self {
         let (received, bytes) = tokio::sync::watch::channel(0_usize);
-        let task = tokio::spawn(async move {
-            if !std::io::stderr().is_terminal() {
-                return;
-            }
-            tokio::time::sleep(PATIENCE).await;
-            loop {
-                let mebibytes = *bytes.borrow() as f64 / (1 << 20) as f64;
-                eprint!("\r\x1b[Kwaiting {:.0} s, {mebibytes:.1} MiB received", started.elapsed().as_secs_f64());
-                tokio::time::sleep(Duration::from_millis(200)).await;
-            }
+        let line = std::io::stderr().is_terminal().then(|| {
+            tokio::spawn(async move {
+                tokio::time::sleep(PATIENCE).await;
+                loop {
+                    let mebibytes = *bytes.borrow() as f64 / (1 << 20) as f64;
+                    eprint!("\r\x1b[Kwaiting {:.0} s, {mebibytes:.1} MiB received", started.elapsed().as_secs_f64());
+                    tokio::time::sleep(Duration::from_millis(200)).await;
+                }
+            })
         });
-        Self { task, received }
+        Self { line, received }
     }
 
     fn received(&self, bytes: usize) {
         self.received.send_replace(bytes);
     }
 
-    fn stop(&self) {
-        self.task.abort();
-        if std::io::stderr().is_terminal() {
+    fn stop(&mut self) {
+        if let Some(line) = self.line.take() {
+            line.abort();
             eprint!("\r\x1b[K");
         }
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        self.stop();
     }
 }

@@ -7,17 +7,15 @@ use anyhow::{Context, bail};
 use lakeward_iam::Claims;
 
 use crate::cli::TokenArgs;
-use crate::config::Config;
-use crate::{demo, development};
+use crate::{config, demo, development};
 
 /// Mints and prints a token.
 pub(crate) fn run(args: TokenArgs) -> anyhow::Result<()> {
     let ttl = Duration::from_secs(u64::from(args.minutes) * 60);
     if let Some(file) = &args.config {
-        let config = Config::load(file).map_err(|problems| anyhow::anyhow!("{}", join(&problems)))?;
-        let development = config
-            .development
-            .context("there is no [development] section: real issuers give their own tokens, ask there")?;
+        let development = config::development(file)?.with_context(|| {
+            format!("{} has no [development] section: real issuers give their own tokens, ask there", file.display())
+        })?;
         println!("{}", development::open(&development.key_file)?.mint(&claims(&args), ttl)?);
         return Ok(());
     }
@@ -50,8 +48,4 @@ fn claims(args: &TokenArgs) -> Claims {
         claims = claims.text("patient_id", id);
     }
     claims.list("clinics", args.clinics.iter().cloned())
-}
-
-fn join(problems: &[crate::config::ConfigProblem]) -> String {
-    problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
 }

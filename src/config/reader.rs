@@ -32,11 +32,6 @@ impl std::fmt::Display for ConfigProblem {
 pub(crate) struct Secret(String);
 
 impl Secret {
-    /// A secret of this text.
-    pub(crate) fn new(text: impl Into<String>) -> Self {
-        Self(text.into())
-    }
-
     /// The text itself, for the one place that needs it.
     pub(crate) fn reveal(&self) -> &str {
         &self.0
@@ -138,6 +133,11 @@ impl<'d> Reader<'d> {
         }
     }
 
+    /// The problems of what has been read, whatever else there is: for commands that need a part of the configuration.
+    pub(crate) fn problems(self) -> Vec<ConfigProblem> {
+        self.problems.into_inner()
+    }
+
     /// All problems, with sections and variables that no one asked for among them.
     pub(crate) fn finish(self) -> Vec<ConfigProblem> {
         let used = self.used_sections.borrow();
@@ -198,12 +198,60 @@ impl<'r, 'd> Section<'r, 'd> {
         self.value(key, |value| value.as_str().map(str::to_owned), |text| Some(text.to_owned()), "a text in quotes")
     }
 
-    /// A text that must be there.
-    pub(crate) fn required(&self, key: &'static str, why: &str) -> String {
-        self.text(key).unwrap_or_else(|| {
+    /// A text that must be there and not be empty.
+    pub(crate) fn required(&self, key: &'static str, why: &str) -> Option<String> {
+        let text = self.text(key);
+        if text.as_ref().is_some_and(|text| text.trim().is_empty()) {
+            self.problem(key, format!("is empty: {why}"));
+            return None;
+        }
+        if !self.has(key) {
             self.missing(key, why);
-            String::new()
-        })
+        }
+        text
+    }
+
+    /// The path of a PEM file, relative to the folder of the configuration file, that can be read now and holds what is named, such as `CERTIFICATE` or `PRIVATE KEY`.
+    pub(crate) fn pem(&self, key: &'static str, label: &str) -> Option<PathBuf> {
+        let (path, bytes) = self.read(key)?;
+        // A key may be of a named kind: `-----BEGIN EC PRIVATE KEY-----`.
+        let end = format!("{label}-----");
+        let text = String::from_utf8_lossy(&bytes);
+        let holds = text.lines().any(|line| line.starts_with("-----BEGIN ") && line.trim_end().ends_with(&end));
+        if !holds {
+            self.problem(key, format!("{} holds no {} in PEM", path.display(), label.to_lowercase()));
+        }
+        Some(path)
+    }
+
+    fn read(&self, key: &'static str) -> Option<(PathBuf, Vec<u8>)> {
+        let path = self.path(key)?;
+        match std::fs::read(&path) {
+            Ok(bytes) => Some((path, bytes)),
+            Err(error) => {
+                self.problem(key, format!("cannot read {}: {error}", path.display()));
+                None
+            }
+        }
+    }
+
+    /// Whether the key is given anywhere.
+    pub(crate) fn has(&self, key: &str) -> bool {
+        self.table.is_some_and(|table| table.contains_key(key))
+            || self.reader.environment.contains_key(&self.variable(key))
+    }
+
+    /// The value, which must be more than nothing.
+    pub(crate) fn positive<T: Default + PartialEq>(&self, key: &'static str, value: T) -> T {
+        if value == T::default() {
+            self.problem(key, "must be more than 0".to_owned());
+        }
+        value
+    }
+
+    /// The value as a type that cannot be wrong; `None` is a problem that has been noted.
+    pub(crate) fn parsed<T>(&self, key: &'static str, value: Result<T, impl std::fmt::Display>) -> Option<T> {
+        value.map_err(|why| self.problem(key, why.to_string())).ok()
     }
 
     /// A path, relative to the folder of the configuration file.
@@ -240,15 +288,14 @@ impl<'r, 'd> Section<'r, 'd> {
             .unwrap_or(default)
     }
 
-    /// A list of texts; in the environment separated by commas.
-    pub(crate) fn texts(&self, key: &'static str) -> Vec<String> {
+    /// A list of texts, or `None`; in the environment separated by commas.
+    pub(crate) fn texts(&self, key: &'static str) -> Option<Vec<String>> {
         self.value(
             key,
             |value| value.as_array()?.iter().map(|item| item.get_ref().as_str().map(str::to_owned)).collect(),
             |text| Some(text.split(',').map(|item| item.trim().to_owned()).collect()),
             "a list of texts",
         )
-        .unwrap_or_default()
     }
 
     /// A secret: from `LAKEWARD_SECTION_KEY`, or from the file that `file_key` names; never from the document.
@@ -281,22 +328,46 @@ impl<'r, 'd> Section<'r, 'd> {
         }
     }
 
+    /// Says that the section is needed and absent.
+    pub(crate) fn absent(&self, why: &str) {
+        self.reader.problem_at(None, format!("there is no [{}] section: {why}", self.name));
+    }
+
     /// Says that `key` is needed and absent.
     pub(crate) fn missing(&self, key: &'static str, why: &str) {
+        self.missing_or(key, key, why);
+    }
+
+    /// Says that a secret is needed, in a file or in the environment, and absent.
+    pub(crate) fn missing_secret(&self, key: &'static str, file_key: &'static str, why: &str) {
+        self.missing_or(file_key, key, why);
+    }
+
+    fn missing_or(&self, key: &str, variable: &str, why: &str) {
         let section = self.name.split('.').next().unwrap_or_default();
-        self.reader
-            .problem_at(self.section_span(), format!("[{section}] needs `{key}` (or {}): {why}", self.variable(key)));
+        let variable = self.variable(variable);
+        self.reader.problem_at(self.section_span(), format!("[{section}] needs `{key}` (or {variable}): {why}"));
     }
 
     /// A problem with the value of `key`.
     pub(crate) fn problem(&self, key: &'static str, message: String) {
+        let message = format!("`{key}`: {message}");
+        let variable = self.variable(key);
+        if self.reader.environment.contains_key(&variable) {
+            return self.reader.problems.borrow_mut().push(ConfigProblem { place: variable, message });
+        }
         let span = self.table.and_then(|table| table.get(key)).map(Spanned::span).or_else(|| self.section_span());
-        self.reader.problem_at(span, format!("`{key}`: {message}"));
+        self.reader.problem_at(span, message);
     }
 
     fn section_span(&self) -> Option<Range<usize>> {
-        let name = self.name.split('.').next()?;
-        self.reader.root.get_key_value(name).map(|(key, _)| key.span())
+        match self.name.split_once('.') {
+            None => self.reader.root.get_key_value(self.name.as_str()).map(|(key, _)| key.span()),
+            Some((list, index)) => {
+                let items = self.reader.root.get(list)?.get_ref().as_array()?;
+                items.get(index.parse::<usize>().ok()?).map(Spanned::span)
+            }
+        }
     }
 
     fn variable(&self, key: &str) -> String {

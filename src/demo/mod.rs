@@ -34,7 +34,7 @@ use tokio_util::sync::CancellationToken;
 use crate::cli::DemoArgs;
 use crate::declared::Declared;
 use crate::endpoint::{Parts, Servers, gateway};
-use crate::telemetry::{self, LogFormat};
+use crate::telemetry::{self, LogFormat, LogLevel};
 use crate::{development, secrets};
 
 use broker::Broker;
@@ -69,7 +69,7 @@ struct Demo {
 
 /// Runs until Ctrl-C, or one round with `--once`.
 pub(crate) async fn run(args: DemoArgs) -> anyhow::Result<()> {
-    telemetry::start(LogFormat::Text, "error")?;
+    telemetry::start(LogFormat::Text, &LogLevel::errors())?;
     let once = args.once;
     let mut demo = Demo::start(args).await?;
     let sent = demo.feed.history(&demo.clinic).await?;
@@ -98,9 +98,7 @@ impl Demo {
         let folder = std::path::absolute(&args.folder)?;
         std::fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
         let state = State::begin(&folder, &args)?;
-        let declared = Declared::load(&args.lakehouse).map_err(|problems| {
-            anyhow::anyhow!("{} is not in order:\n{}", args.lakehouse.display(), problems.join("\n"))
-        })?;
+        let declared = Declared::demand(&args.lakehouse).await?;
         let clinic = Clinic::new(ClinicConfig { seed: state.seed, patients: state.patients, epoch: state.epoch });
         people::write_down(&folder, clinic.people())?;
         let issuer = development::open(&folder.join(ISSUER_KEY))?;

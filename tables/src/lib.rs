@@ -17,15 +17,15 @@ mod problem;
 mod storage;
 
 pub use contract::{
-    Column, GovernedTable, Lakehouse, Mode, PayloadFormat, QualityRule, SourceSelect, TableContract, Tombstone,
-    TopicContract, dead_letter_schema, raw_schema,
+    Column, Expression, GovernedTable, Lakehouse, Mode, PayloadFormat, QualityRule, Reading, SourceSelect,
+    TableContract, Tombstone, TopicContract, Unread, dead_letter_schema, raw_schema,
 };
 pub use delta::{Change, Committed, Progress, Snapshot, reading_schema, reading_type};
 pub use error::TablesError;
 pub use lake::Lake;
 pub use name::TableName;
 pub use problem::Problem;
-pub use storage::{Secret, StorageConfig};
+pub use storage::{Secret, StorageConfig, StorageUrl};
 
 /// Prefix of the columns that the engine keeps for itself in curated tables.
 pub const ENGINE_PREFIX: &str = "_lw_";

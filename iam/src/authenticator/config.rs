@@ -1,12 +1,57 @@
 //! Which issuers are trusted, and how far.
 
+use std::fmt;
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::time::Duration;
 
 use jsonwebtoken::{Algorithm, AlgorithmFamily};
 use serde::Deserialize;
+use url::{Host, Url};
 
 use crate::error::IamError;
+
+/// A signature algorithm that tokens may have, by its JWA name: asymmetric ones only. With a symmetric one, whoever can
+/// check a token could make one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SignatureAlgorithm(Algorithm);
+
+impl FromStr for SignatureAlgorithm {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        match name.parse::<Algorithm>() {
+            Ok(algorithm) if algorithm.family() != AlgorithmFamily::Hmac => Ok(Self(algorithm)),
+            _ => Err(format!("algorithm `{name}` is not an asymmetric signature algorithm, such as RS256 or ES256")),
+        }
+    }
+}
+
+impl fmt::Display for SignatureAlgorithm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", self.0)
+    }
+}
+
+/// The address of an issuer that may be trusted: https, or http where that is allowed or goes to the loopback.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IssuerUrl(String);
+
+impl IssuerUrl {
+    /// The address exactly as it stands in `iss`.
+    pub fn parse(text: &str, allow_http: bool) -> Result<Self, String> {
+        match trusted(text, allow_http) {
+            Some(url) if url.query().is_none() && url.fragment().is_none() => Ok(Self(text.to_owned())),
+            _ => Err("an issuer's address must be an https URL (or http with allow_http)".to_owned()),
+        }
+    }
+}
+
+impl fmt::Display for IssuerUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
 
 /// An OpenID Connect issuer. Its keys are found by discovery (OpenID Connect Discovery 1.0 section 4).
 #[derive(Debug, Clone, Deserialize)]
@@ -64,10 +109,7 @@ impl IssuerConfig {
         let algorithms = self
             .algorithms
             .iter()
-            .map(|name| match name.parse::<Algorithm>() {
-                Ok(algorithm) if algorithm.family() != AlgorithmFamily::Hmac => Ok(algorithm),
-                _ => Err(self.error(format!("algorithm `{name}` is not an asymmetric signature algorithm"))),
-            })
+            .map(|name| Ok(name.parse::<SignatureAlgorithm>().map_err(|why| self.error(why))?.0))
             .collect::<Result<Vec<_>, _>>()?;
         if algorithms.is_empty() {
             return Err(self.error("no algorithm is accepted"));
@@ -106,5 +148,44 @@ impl Default for AuthenticatorConfig {
             fetch_interval: Duration::from_secs(10),
             fetch_timeout: Duration::from_secs(5),
         }
+    }
+}
+
+/// The URL, if it is https, or http where that is allowed or goes to the loopback.
+pub(super) fn trusted(url: &str, allow_http: bool) -> Option<Url> {
+    let url = Url::parse(url).ok()?;
+    let loopback = match url.host()? {
+        Host::Domain(name) => name == "localhost",
+        Host::Ipv4(address) => address.is_loopback(),
+        Host::Ipv6(address) => address.is_loopback(),
+    };
+    let trusted = url.scheme() == "https" || (url.scheme() == "http" && (allow_http || loopback));
+    trusted.then_some(url)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_asymmetric_algorithms_are_signatures() {
+        for name in ["RS256", "PS384", "ES256", "EdDSA"] {
+            assert_eq!(name.parse::<SignatureAlgorithm>().unwrap().to_string(), name);
+        }
+        for name in ["HS256", "HS512", "none", "", "rs256", "RS1"] {
+            assert!(name.parse::<SignatureAlgorithm>().is_err(), "{name}");
+        }
+    }
+
+    #[test]
+    fn plain_http_is_for_the_loopback_unless_allowed() {
+        assert!(trusted("https://issuer.example", false).is_some());
+        assert!(trusted("http://127.0.0.1:8080", false).is_some());
+        assert!(trusted("http://[::1]:8080", false).is_some());
+        assert!(trusted("http://localhost", false).is_some());
+        assert!(trusted("http://issuer.example", false).is_none());
+        assert!(trusted("http://issuer.example", true).is_some());
+        assert!(trusted("file:///etc/passwd", true).is_none());
+        assert!(trusted("no url", true).is_none());
     }
 }

@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-pub use config::{AuthenticatorConfig, IssuerConfig};
+pub use config::{AuthenticatorConfig, IssuerConfig, IssuerUrl, SignatureAlgorithm};
 
 use crate::claims::Claims;
 use crate::error::{AuthError, IamError};

@@ -12,9 +12,9 @@ use reqwest::{Certificate, Client, redirect};
 use serde::Deserialize;
 use serde_json::Value;
 use tokio::sync::Mutex;
-use url::{Host, Url};
+use url::Url;
 
-use super::config::{AuthenticatorConfig, IssuerConfig};
+use super::config::{AuthenticatorConfig, IssuerConfig, trusted};
 use super::keys::KeySet;
 use super::token::Failure;
 use crate::error::IamError;
@@ -168,18 +168,6 @@ impl RemoteKeys {
     }
 }
 
-/// The URL, if it is https, or http where that is allowed or goes to the loopback.
-fn trusted(url: &str, allow_http: bool) -> Option<Url> {
-    let url = Url::parse(url).ok()?;
-    let loopback = match url.host()? {
-        Host::Domain(name) => name == "localhost",
-        Host::Ipv4(address) => address.is_loopback(),
-        Host::Ipv6(address) => address.is_loopback(),
-    };
-    let trusted = url.scheme() == "https" || (url.scheme() == "http" && (allow_http || loopback));
-    trusted.then_some(url)
-}
-
 fn client(issuer: &IssuerConfig, timeout: Duration) -> Result<Client, IamError> {
     // A redirect could lead to a host that nobody configured.
     let mut builder = Client::builder().timeout(timeout).redirect(redirect::Policy::none());
@@ -194,21 +182,4 @@ fn client(issuer: &IssuerConfig, timeout: Duration) -> Result<Client, IamError> 
         }
     }
     builder.build().map_err(|_| issuer.error("no TLS client could be made"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn plain_http_is_for_the_loopback_unless_allowed() {
-        assert!(trusted("https://issuer.example", false).is_some());
-        assert!(trusted("http://127.0.0.1:8080", false).is_some());
-        assert!(trusted("http://[::1]:8080", false).is_some());
-        assert!(trusted("http://localhost", false).is_some());
-        assert!(trusted("http://issuer.example", false).is_none());
-        assert!(trusted("http://issuer.example", true).is_some());
-        assert!(trusted("file:///etc/passwd", true).is_none());
-        assert!(trusted("no url", true).is_none());
-    }
 }

@@ -14,25 +14,32 @@ use super::Policies;
 use super::decision::TableDecision;
 use super::problem::{PolicyProblem, line_at};
 use super::references::{Named, named_columns};
-use super::resources::{Resource, ResourceTable};
+use super::resources::{Resource, ResourceTable, UnreadTable};
 use super::vocabulary::{AttributeType, Vocabulary, user_attributes};
 use crate::principal::CanonicalForm;
 use crate::purposes::Purposes;
 
 const PURPOSES: &str = "purposes.yaml";
 
-pub(super) fn load(folder: &Path, tables: &[ResourceTable]) -> Result<Policies, Vec<PolicyProblem>> {
-    let files = files(folder)?;
+pub(super) fn load(
+    folder: &Path,
+    tables: &[ResourceTable],
+    unread: &[UnreadTable],
+) -> Result<Policies, Vec<PolicyProblem>> {
     let mut problems = Vec::new();
+    let files = files(folder, &mut problems);
 
     let vocabulary = Vocabulary::new().map_err(|error| vec![PolicyProblem::new(folder, 1, error.to_string())])?;
-    let purposes = match files.get(&folder.join(PURPOSES)) {
-        Some(text) => kept(Purposes::parse(&folder.join(PURPOSES), text), &mut problems),
-        None => missing(folder, PURPOSES, &mut problems),
+    let (roles, purposes) = match files.get(&folder.join(PURPOSES)) {
+        Some(text) => {
+            let (roles, purposes) = Purposes::read(&folder.join(PURPOSES), text);
+            (roles, kept(purposes, &mut problems))
+        }
+        None => (None, missing(folder, PURPOSES, &mut problems)),
     };
     let mut schemas = files.iter().filter(|(file, _)| has_extension(file, "cedarschema"));
     let schema = match (schemas.next(), schemas.next()) {
-        (Some((file, text)), None) => kept(parse_schema(file, text, &vocabulary, tables), &mut problems),
+        (Some((file, text)), None) => parse_schema(file, text, &vocabulary, tables, &mut problems),
         (Some(_), Some((second, _))) => {
             problems.push(PolicyProblem::new(second, 1, "there is one schema too many"));
             None
@@ -42,17 +49,16 @@ pub(super) fn load(folder: &Path, tables: &[ResourceTable]) -> Result<Policies, 
     let sources = files.iter().filter(|(file, _)| has_extension(file, "cedar"));
     let parsed: Vec<PolicyFile<'_>> =
         sources.filter_map(|(file, text)| kept(PolicyFile::parse(file, text), &mut problems)).collect();
-    if let (Some(purposes), Some((schema, _))) = (&purposes, &schema) {
-        let named = Named::new(&vocabulary, purposes, tables);
-        let validator = Validator::new(schema.clone());
-        for file in &parsed {
-            problems.extend(file.problems(&validator, &named));
-        }
+    let named = Named::new(&vocabulary, roles.as_ref(), tables, unread);
+    let validator = schema.as_ref().map(|(schema, _)| Validator::new(schema.clone()));
+    for file in &parsed {
+        problems.extend(validator.iter().flat_map(|validator| file.misfits(validator)));
+        problems.extend(file.dangling(&named));
     }
     let policies = kept(with_ids(&parsed), &mut problems);
 
     match (purposes, schema, policies) {
-        (Some(purposes), Some((schema, attributes)), Some(policies)) if problems.is_empty() => {
+        (Some(purposes), Some((schema, attributes)), Some(policies)) if problems.is_empty() && unread.is_empty() => {
             let named = named_columns(&policies, &vocabulary);
             let resources: HashMap<String, Resource> =
                 tables.iter().map(|table| (table.name.clone(), Resource::new(table.clone(), &named))).collect();
@@ -77,17 +83,20 @@ pub(super) fn load(folder: &Path, tables: &[ResourceTable]) -> Result<Policies, 
 }
 
 /// The text of the folder's files that belong to policies.
-fn files(folder: &Path) -> Result<BTreeMap<PathBuf, String>, Vec<PolicyProblem>> {
-    let unreadable = |path: &Path, error: std::io::Error| vec![PolicyProblem::new(path, 1, error.to_string())];
+fn files(folder: &Path, problems: &mut Vec<PolicyProblem>) -> BTreeMap<PathBuf, String> {
+    let mut unreadable = |path: &Path, error: std::io::Error| {
+        problems.push(PolicyProblem::new(path, 1, format!("cannot be read: {}", error.kind())));
+    };
     let mut files = BTreeMap::new();
-    for entry in fs::read_dir(folder).map_err(|error| unreadable(folder, error))? {
-        let path = entry.map_err(|error| unreadable(folder, error))?.path();
+    let entries = fs::read_dir(folder).map_err(|error| unreadable(folder, error)).ok();
+    for entry in entries.into_iter().flatten() {
+        let Ok(path) = entry.map(|entry| entry.path()).map_err(|error| unreadable(folder, error)) else { continue };
         if ["cedar", "cedarschema", "yaml"].iter().any(|extension| has_extension(&path, extension)) {
-            let text = fs::read_to_string(&path).map_err(|error| unreadable(&path, error))?;
-            files.insert(path, text);
+            let text = fs::read_to_string(&path).map_err(|error| unreadable(&path, error));
+            files.extend(text.ok().map(|text| (path, text)));
         }
     }
-    Ok(files)
+    files
 }
 
 fn has_extension(file: &Path, extension: &str) -> bool {
@@ -103,41 +112,43 @@ fn missing<T>(folder: &Path, name: &str, problems: &mut Vec<PolicyProblem>) -> O
     None
 }
 
+/// The schema with the attributes of `User`; none where policies cannot be held against it.
 fn parse_schema(
     file: &Path,
     text: &str,
     vocabulary: &Vocabulary,
     tables: &[ResourceTable],
-) -> Result<(Schema, BTreeMap<String, AttributeType>), Vec<PolicyProblem>> {
-    let (fragment, warnings) = SchemaFragment::from_cedarschema_str(text)
-        .map_err(|error| vec![PolicyProblem::from_cedar(file, text, &error, 0)])?;
-    let mut problems: Vec<_> = warnings.map(|warning| PolicyProblem::from_cedar(file, text, &warning, 0)).collect();
+    problems: &mut Vec<PolicyProblem>,
+) -> Option<(Schema, BTreeMap<String, AttributeType>)> {
+    let in_file = |error: &dyn Diagnostic| PolicyProblem::from_cedar(file, text, error, 0);
+    let (fragment, warnings) =
+        SchemaFragment::from_cedarschema_str(text).map_err(|error| problems.push(in_file(&error))).ok()?;
+    problems.extend(warnings.map(|warning| in_file(&warning)));
     let form = fragment.clone().to_json_value();
-    let schema = Schema::from_schema_fragments([fragment])
-        .map_err(|error| vec![PolicyProblem::from_cedar(file, text, &error, 0)])?;
-    problems.extend(vocabulary.missing_from(&schema).into_iter().map(|what| PolicyProblem::new(file, 1, what)));
+    let schema = Schema::from_schema_fragments([fragment]).map_err(|error| problems.push(in_file(&error))).ok()?;
+    let missing = vocabulary.missing_from(&schema);
+    let is_whole = missing.is_empty();
+    problems.extend(missing.into_iter().map(|what| PolicyProblem::new(file, 1, what)));
 
     let line = 1 + text.lines().position(|line| line.trim_start().starts_with("entity User")).unwrap_or(0);
+    let in_user = |message: String| PolicyProblem::new(file, line, message);
     let attributes = match form {
         Ok(form) => user_attributes(&form),
         Err(error) => Err(vec![error.to_string()]),
     };
-    let attributes = match attributes {
-        Ok(attributes) => attributes,
-        Err(found) => {
-            problems.extend(found.into_iter().map(|what| PolicyProblem::new(file, line, what)));
-            return Err(problems);
-        }
-    };
-    for table in tables {
-        for (scope, needed) in &table.scope_attributes {
-            for name in needed.iter().filter(|name| !attributes.contains_key(*name)) {
-                let message = format!("User has no attribute `{name}`, which scope `{scope}` of {} needs", table.name);
-                problems.push(PolicyProblem::new(file, line, message));
+    match &attributes {
+        Err(found) => problems.extend(found.iter().cloned().map(in_user)),
+        Ok(attributes) => {
+            let needs = tables.iter().flat_map(|table| table.scope_attributes.iter().map(move |needs| (table, needs)));
+            for (table, (scope, needed)) in needs {
+                let absent = needed.iter().filter(|name| !attributes.contains_key(*name));
+                problems.extend(absent.map(|name| {
+                    in_user(format!("User has no attribute `{name}`, which scope `{scope}` of {} needs", table.name))
+                }));
             }
         }
     }
-    if problems.is_empty() { Ok((schema, attributes)) } else { Err(problems) }
+    is_whole.then(|| (schema, attributes.unwrap_or_default()))
 }
 
 /// A file of policies.
@@ -173,7 +184,8 @@ impl<'a> PolicyFile<'a> {
         Ok(Self { file, text, set, policies })
     }
 
-    fn problems(&self, validator: &Validator, named: &Named<'_>) -> Vec<PolicyProblem> {
+    /// What the schema does not let a policy say.
+    fn misfits(&self, validator: &Validator) -> Vec<PolicyProblem> {
         let validation = validator.validate(&self.set, ValidationMode::Strict);
         let wrong: BTreeSet<&PolicyId> = validation.validation_errors().map(|error| error.policy_id()).collect();
         let errors = validation.validation_errors().map(|error| self.problem(error, error.policy_id()));
@@ -182,7 +194,12 @@ impl<'a> PolicyFile<'a> {
             .validation_warnings()
             .filter(|warning| !wrong.contains(warning.policy_id()))
             .map(|warning| self.problem(warning, warning.policy_id()));
-        let mut problems: Vec<PolicyProblem> = errors.chain(warnings).collect();
+        errors.chain(warnings).collect()
+    }
+
+    /// Names that stand for nothing.
+    fn dangling(&self, named: &Named<'_>) -> Vec<PolicyProblem> {
+        let mut problems = Vec::new();
         for (offset, policy) in &self.policies {
             for name in named.dangling(policy) {
                 let within = self.text.get(*offset..).and_then(|rest| rest.find(&name.text)).unwrap_or(0);

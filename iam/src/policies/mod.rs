@@ -20,7 +20,7 @@ use parking_lot::Mutex;
 
 pub use decision::{Level, ScopeDecision, TableDecision};
 pub use problem::PolicyProblem;
-pub use resources::{ALL_ROWS, ResourceTable, UNCLASSIFIED};
+pub use resources::{ALL_ROWS, ResourceTable, UNCLASSIFIED, UnreadTable};
 pub use vocabulary::AttributeType;
 
 use crate::claims::{Attribute, Claims};
@@ -50,7 +50,17 @@ pub struct Policies {
 impl Policies {
     /// Loads `*.cedarschema`, `*.cedar` and `purposes.yaml` from a folder; every problem at once.
     pub fn load(folder: &Path, tables: &[ResourceTable]) -> Result<Self, Vec<PolicyProblem>> {
-        load::load(folder, tables)
+        load::load(folder, tables, &[])
+    }
+
+    /// The same while some declarations could not be understood. Their policies are looked at and never given: with
+    /// anything in `unread` it is an error, be it with no problem.
+    pub fn load_beside(
+        folder: &Path,
+        tables: &[ResourceTable],
+        unread: &[UnreadTable],
+    ) -> Result<Self, Vec<PolicyProblem>> {
+        load::load(folder, tables, unread)
     }
 
     /// Who asks, for the stated purpose or the only one that the claims' roles have.

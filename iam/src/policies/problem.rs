@@ -22,7 +22,7 @@ impl PolicyProblem {
     }
 
     /// Cedar's own words, at the place it points to; `otherwise` is the offset where it points nowhere.
-    pub(super) fn from_cedar<D: Diagnostic>(file: &Path, text: &str, problem: &D, otherwise: usize) -> Self {
+    pub(super) fn from_cedar<D: Diagnostic + ?Sized>(file: &Path, text: &str, problem: &D, otherwise: usize) -> Self {
         let offset = problem.labels().and_then(|mut labels| labels.next()).map_or(otherwise, |label| label.offset());
         let mut message = problem.to_string();
         if let Some(help) = problem.help() {

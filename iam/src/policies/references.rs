@@ -5,9 +5,9 @@ use std::collections::BTreeSet;
 use cedar_policy::{EntityUid, Policy};
 use serde_json::Value;
 
-use super::resources::{ALL_ROWS, ResourceTable, UNCLASSIFIED};
+use super::resources::{ALL_ROWS, ResourceTable, UNCLASSIFIED, UnreadTable};
 use super::vocabulary::Vocabulary;
-use crate::purposes::Purposes;
+use crate::purposes::Roles;
 
 /// A name in a policy that stands for nothing.
 #[derive(Debug)]
@@ -20,8 +20,10 @@ pub(super) struct Dangling {
 /// All that policies can name.
 pub(super) struct Named<'a> {
     vocabulary: &'a Vocabulary,
-    purposes: &'a Purposes,
+    /// None where they could not be read: any role may be meant.
+    roles: Option<&'a Roles>,
     tables: &'a [ResourceTable],
+    unread: &'a [UnreadTable],
     groups: BTreeSet<&'a str>,
     schemas: BTreeSet<&'a str>,
     columns: BTreeSet<String>,
@@ -29,12 +31,18 @@ pub(super) struct Named<'a> {
 }
 
 impl<'a> Named<'a> {
-    pub(super) fn new(vocabulary: &'a Vocabulary, purposes: &'a Purposes, tables: &'a [ResourceTable]) -> Self {
+    pub(super) fn new(
+        vocabulary: &'a Vocabulary,
+        roles: Option<&'a Roles>,
+        tables: &'a [ResourceTable],
+        unread: &'a [UnreadTable],
+    ) -> Self {
         let columns = || tables.iter().flat_map(|table| table.columns.iter().map(move |column| (table, column)));
         Self {
             vocabulary,
-            purposes,
+            roles,
             tables,
+            unread,
             groups: tables.iter().flat_map(|table| table.parents.iter().map(String::as_str)).collect(),
             schemas: tables.iter().map(ResourceTable::schema).collect(),
             columns: columns().map(|(table, (column, _))| table.column_id(column)).collect(),
@@ -60,16 +68,21 @@ impl<'a> Named<'a> {
         };
         let mut purposes = BTreeSet::new();
         compared(&form, "purpose", &mut purposes);
-        for purpose in purposes.iter().filter(|purpose| !self.purposes.has_purpose(purpose)) {
+        let is_known = |purpose: &str| self.roles.is_none_or(|roles| roles.has_purpose(purpose));
+        for purpose in purposes.iter().filter(|purpose| !is_known(purpose)) {
             dangling
                 .push(Dangling { text: format!("\"{purpose}\""), message: format!("there is no purpose `{purpose}`") });
         }
         let mut scopes = BTreeSet::new();
         compared(&form, "rows", &mut scopes);
-        let tables = self.tables_of(&literals);
-        for scope in scopes.iter().filter(|scope| scope.as_str() != ALL_ROWS) {
-            if !tables.iter().any(|table| table.has_scope(scope)) {
-                let names: Vec<_> = tables.iter().take(3).map(|table| table.name.as_str()).collect();
+        let (tables, unread) = self.tables_of(&literals);
+        // A policy about no table that there is has been complained of already.
+        let speaks_of_any = !(tables.is_empty() && unread.is_empty());
+        for scope in scopes.iter().filter(|scope| speaks_of_any && scope.as_str() != ALL_ROWS) {
+            let may_exist = unread.iter().any(|table| table.text.contains(scope));
+            if !may_exist && !tables.iter().any(|table| table.has_scope(scope)) {
+                let known = tables.iter().map(|table| table.name.as_str());
+                let names: Vec<_> = known.chain(unread.iter().map(|table| table.name.as_str())).take(3).collect();
                 dangling.push(Dangling {
                     text: format!("\"{scope}\""),
                     message: format!("there is no row scope `{scope}` in {}", names.join(", ")),
@@ -83,16 +96,19 @@ impl<'a> Named<'a> {
     fn missing(&self, literal: &EntityUid) -> Option<&'static str> {
         let id = literal.id().unescaped();
         let of = literal.type_name();
+        let unread = |may_be: &dyn Fn(&UnreadTable) -> bool| self.unread.iter().any(may_be);
         let (what, exists) = if *of == self.vocabulary.role {
-            ("role", self.purposes.has_role(id))
+            ("role", self.roles.is_none_or(|roles| roles.has_role(id)))
         } else if *of == self.vocabulary.schema {
-            ("schema", self.schemas.contains(id))
+            ("schema", self.schemas.contains(id) || unread(&|table| table.schema() == id))
         } else if *of == self.vocabulary.table {
-            ("table", self.groups.contains(id) || self.tables.iter().any(|table| table.name == id))
+            let is_declared = self.groups.contains(id) || self.tables.iter().any(|table| table.name == id);
+            ("table", is_declared || unread(&|table| table.name == id))
         } else if *of == self.vocabulary.column {
-            ("column", self.columns.contains(id))
+            let (table, column) = id.rsplit_once('.').unwrap_or(("", id));
+            ("column", self.columns.contains(id) || unread(&|of| of.name == table && of.text.contains(column)))
         } else if *of == self.vocabulary.tag {
-            ("column with the tag", self.tags.contains(id))
+            ("column with the tag", self.tags.contains(id) || unread(&|table| table.text.contains(id)))
         } else {
             return None;
         };
@@ -100,7 +116,7 @@ impl<'a> Named<'a> {
     }
 
     /// The tables that the literals narrow a policy to; all of them if they do not.
-    fn tables_of(&self, literals: &[EntityUid]) -> Vec<&'a ResourceTable> {
+    fn tables_of(&self, literals: &[EntityUid]) -> (Vec<&'a ResourceTable>, Vec<&'a UnreadTable>) {
         let ids = |of: &cedar_policy::EntityTypeName| -> BTreeSet<&str> {
             literals
                 .iter()
@@ -111,7 +127,18 @@ impl<'a> Named<'a> {
         let (tables, schemas, columns) =
             (ids(&self.vocabulary.table), ids(&self.vocabulary.schema), ids(&self.vocabulary.column));
         let narrowed = !(tables.is_empty() && schemas.is_empty() && columns.is_empty());
-        self.tables
+        let unread = self
+            .unread
+            .iter()
+            .filter(|table| {
+                !narrowed
+                    || tables.contains(table.name.as_str())
+                    || schemas.contains(table.schema())
+                    || columns.iter().any(|column| column.rsplit_once('.').is_some_and(|(of, _)| of == table.name))
+            })
+            .collect();
+        let known = self
+            .tables
             .iter()
             .filter(|table| {
                 !narrowed
@@ -120,7 +147,8 @@ impl<'a> Named<'a> {
                     || table.parents.iter().any(|parent| tables.contains(parent.as_str()))
                     || table.columns.iter().any(|(column, _)| columns.contains(table.column_id(column).as_str()))
             })
-            .collect()
+            .collect();
+        (known, unread)
     }
 }
 

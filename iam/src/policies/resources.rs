@@ -23,6 +23,15 @@ pub struct ResourceTable {
     pub scope_attributes: BTreeMap<String, Vec<String>>,
 }
 
+/// A table whose declaration could not be understood: what it may declare is taken for declared.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnreadTable {
+    /// `schema.table`.
+    pub name: String,
+    /// The declaration's text: what stands nowhere in it is not declared by it either.
+    pub text: String,
+}
+
 /// A table with what is worked out once: its columns in groups that no policy can tell apart.
 #[derive(Debug)]
 pub(super) struct Resource {
@@ -56,10 +65,21 @@ impl Resource {
     }
 }
 
+impl UnreadTable {
+    /// The part of the name before the dot.
+    pub(super) fn schema(&self) -> &str {
+        schema(&self.name)
+    }
+}
+
+fn schema(table: &str) -> &str {
+    table.split_once('.').map_or("", |(schema, _)| schema)
+}
+
 impl ResourceTable {
     /// The part of the name before the dot.
     pub(super) fn schema(&self) -> &str {
-        self.name.split_once('.').map_or("", |(schema, _)| schema)
+        schema(&self.name)
     }
 
     pub(super) fn column_id(&self, column: &str) -> String {

@@ -99,7 +99,7 @@ fn problems_of_all_files_come_together() {
         .try_load()
         .unwrap_err();
     let files: Vec<_> = found.iter().map(|problem| problem.split(':').next().unwrap()).collect();
-    assert_eq!(files, ["other.cedar", "purposes.yaml", "purposes.yaml"]);
+    assert_eq!(files, ["other.cedar", "purposes.yaml", "purposes.yaml", "test.cedar"]);
 }
 
 #[test]

@@ -30,6 +30,12 @@ pub enum TicketKeyError {
 #[derive(Clone)]
 pub struct TicketKey(Hmac<Sha256>);
 
+impl std::fmt::Debug for TicketKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("TicketKey(…)")
+    }
+}
+
 impl TicketKey {
     /// A key from a secret of at least 32 bytes.
     pub fn new(secret: &[u8]) -> Result<Self, TicketKeyError> {

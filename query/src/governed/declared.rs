@@ -9,10 +9,10 @@ use datafusion::datasource::empty::EmptyTable;
 use datafusion::execution::SessionState;
 use datafusion::logical_expr::ScalarUDF;
 use lakeward_iam::Attribute;
-use lakeward_tables::{GovernedTable, Problem, reading_schema};
+use lakeward_tables::{GovernedTable, Problem, TableName, reading_schema};
 
 use super::attribute::AttributeFunction;
-use super::predicate::{self, Predicate, Predicates};
+use super::predicate::{self, Declared, Predicate};
 use super::rows::planned;
 use crate::QueryConfig;
 use crate::catalog::{GovernedCatalog, Tables};
@@ -20,21 +20,24 @@ use crate::session::Sessions;
 
 /// What in the scopes and `readAs` columns of the tables cannot be carried out: what does not parse, and columns, tables,
 /// functions and types that do not fit. Nothing is read.
-pub async fn check(tables: &[GovernedTable]) -> Vec<Problem> {
-    let mut problems = predicate::check(tables);
-    let Some(empty) = Empty::of(tables) else { return problems };
-    for table in tables {
-        let predicates = Predicates::of(table);
-        for (scope, predicate) in &predicates.scopes {
-            if let Some(why) = empty.misfit(predicate).await {
-                problems.push(predicate::problem(table, 0, format!("scope {scope}: {why}")));
+///
+/// Predicates of the tables `unread`, and those that look into them, are passed over: their columns are not known.
+pub async fn check(tables: &[GovernedTable], unread: &BTreeSet<TableName>) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    let known: Vec<&GovernedTable> = tables.iter().filter(|table| !unread.contains(&table.name)).collect();
+    let names: BTreeSet<&TableName> = known.iter().map(|table| &table.name).collect();
+    let Some(empty) = Empty::of(&known) else { return problems };
+    for table in known {
+        for Declared { line, what, predicate } in predicate::declared(table, &mut problems) {
+            if predicate.looks_into.iter().any(|table| unread.contains(table)) {
+                continue;
             }
-        }
-        for column in &table.columns {
-            let Some(predicate) = predicates.read_as.get(&column.name) else { continue };
-            if let Some(why) = empty.misfit(predicate).await {
-                problems.push(predicate::problem(table, column.line, format!("readAs of {}: {why}", column.name)));
-            }
+            let nowhere = predicate.looks_into.iter().find(|table| !names.contains(table));
+            let why = match nowhere {
+                Some(table) => Some(format!("it looks into {table}, which does not exist")),
+                None => empty.misfit(&predicate).await,
+            };
+            problems.extend(why.map(|why| predicate::problem(table, line, format!("{what}: {why}"))));
         }
     }
     problems
@@ -47,7 +50,7 @@ struct Empty {
 }
 
 impl Empty {
-    fn of(governed: &[GovernedTable]) -> Option<Self> {
+    fn of(governed: &[&GovernedTable]) -> Option<Self> {
         let mut tables = Tables::new();
         for table in governed {
             let empty: Arc<dyn TableProvider> = Arc::new(EmptyTable::new(reading_schema(&table.schema())));

@@ -45,7 +45,7 @@ impl Predicates {
         for (scope, sql) in &table.scopes {
             match Predicate::parse(&table.name, sql) {
                 Ok(predicate) => drop(predicates.scopes.insert(scope.clone(), predicate)),
-                Err(message) => problems.push(problem(table, 0, format!("scope {scope}: {message}"))),
+                Err(message) => problems.push(problem(table, sql.line, format!("scope {scope}: {message}"))),
             }
         }
         for column in &table.columns {
@@ -53,7 +53,7 @@ impl Predicates {
             match Predicate::parse(&table.name, sql) {
                 Ok(predicate) => drop(predicates.read_as.insert(column.name.clone(), predicate)),
                 Err(message) => {
-                    problems.push(problem(table, column.line, format!("readAs of {}: {message}", column.name)));
+                    problems.push(problem(table, sql.line, format!("readAs of {}: {message}", column.name)));
                 }
             }
         }
@@ -65,20 +65,27 @@ pub(super) fn problem(table: &GovernedTable, line: usize, message: String) -> Pr
     Problem { file: table.file.clone(), line, message }
 }
 
-/// What in the scopes and `readAs` columns of the tables cannot be read, or looks into a table that is not there.
-pub(super) fn check(tables: &[GovernedTable]) -> Vec<Problem> {
-    let names: BTreeSet<&TableName> = tables.iter().map(|table| &table.name).collect();
-    let mut problems = Vec::new();
-    for table in tables {
-        let (predicates, found) = Predicates::parse(table);
-        problems.extend(found);
-        for (name, predicate) in predicates.scopes.iter().chain(&predicates.read_as) {
-            for unknown in predicate.looks_into.iter().filter(|name| !names.contains(name)) {
-                problems.push(problem(table, 0, format!("{name} looks into {unknown}, which does not exist")));
-            }
-        }
-    }
-    problems
+/// A predicate of a table with where it is declared.
+pub(super) struct Declared {
+    pub(super) line: usize,
+    /// `scope own_records`, `readAs of sensitivity`.
+    pub(super) what: String,
+    pub(super) predicate: Predicate,
+}
+
+/// The predicates of a table that can be read; the others become problems.
+pub(super) fn declared(table: &GovernedTable, problems: &mut Vec<Problem>) -> Vec<Declared> {
+    let (mut predicates, found) = Predicates::parse(table);
+    problems.extend(found);
+    let scopes = table.scopes.iter().filter_map(|(scope, sql)| {
+        let predicate = predicates.scopes.remove(scope)?;
+        Some(Declared { line: sql.line, what: format!("scope {scope}"), predicate })
+    });
+    let read_as = table.columns.iter().filter_map(|column| {
+        let (line, predicate) = (column.read_as.as_ref()?.line, predicates.read_as.remove(&column.name)?);
+        Some(Declared { line, what: format!("readAs of {}", column.name), predicate })
+    });
+    scopes.chain(read_as).collect()
 }
 
 /// The attributes that the predicate of a scope uses; none if it does not parse.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use lakeward_iam::Level;
-use lakeward_tables::GovernedTable;
+use lakeward_tables::{GovernedTable, Unread};
 use serde::Deserialize;
 use serde_json::Value;
 use serde_saphyr::Spanned;
@@ -18,6 +18,8 @@ pub struct Masks {
     file: PathBuf,
     generalised: BTreeMap<String, BTreeMap<String, Entry>>,
     pseudonym: BTreeMap<String, Entry>,
+    /// Where each tag stands.
+    lines: BTreeMap<(Level, String), usize>,
     digest: String,
 }
 
@@ -33,72 +35,89 @@ const DEFAULT: &str = "default";
 #[serde(deny_unknown_fields)]
 struct Written {
     #[serde(default)]
-    generalised: BTreeMap<String, BTreeMap<String, Spanned<Value>>>,
+    generalised: BTreeMap<Tag, BTreeMap<String, Spanned<Value>>>,
     #[serde(default)]
-    pseudonym: BTreeMap<String, Spanned<Value>>,
+    pseudonym: BTreeMap<Tag, Spanned<Value>>,
+}
+
+/// A tag with the line it stands on.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Tag {
+    name: String,
+    line: usize,
+}
+
+impl<'de> Deserialize<'de> for Tag {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let written = Spanned::<String>::deserialize(deserializer)?;
+        Ok(Self { line: written.referenced.line() as usize, name: written.value })
+    }
 }
 
 impl Masks {
-    /// Reads the file; every problem at once.
+    /// Reads a file without a mistake; else every problem at once.
     pub fn load(file: &Path) -> Result<Self, Vec<MaskProblem>> {
-        let text = std::fs::read_to_string(file)
-            .map_err(|error| vec![MaskProblem::new(file, 1, format!("cannot be read: {}", error.kind()))])?;
-        Self::parse(&text, file)
+        let (masks, problems) = Self::read(file);
+        if problems.is_empty() { Ok(masks) } else { Err(problems) }
+    }
+
+    /// Reads what can be read of the file. With problems it is there to be looked at, and never to be used.
+    pub fn read(file: &Path) -> (Self, Vec<MaskProblem>) {
+        match std::fs::read_to_string(file) {
+            Ok(text) => Self::understand(&text, file),
+            Err(error) => {
+                let problem = MaskProblem::new(file, 1, format!("cannot be read: {}", error.kind()));
+                (Self::default(), vec![problem])
+            }
+        }
     }
 
     /// Reads the text of a file.
     pub fn parse(text: &str, file: &Path) -> Result<Self, Vec<MaskProblem>> {
-        let written: Written = serde_saphyr::from_str(text).map_err(|error| {
-            let line = error.location().map_or(1, |location| location.line() as usize);
-            vec![MaskProblem::new(file, line, error.without_snippet().to_string())]
-        })?;
-        let mut problems = Vec::new();
-        let mut read = |written: Spanned<Value>| {
-            let line = written.referenced.line() as usize;
-            match mask_of(&written.value) {
-                Ok(mask) => Some(Entry { mask, line }),
-                Err(message) => {
-                    problems.push(MaskProblem::new(file, line, message));
-                    None
-                }
+        let (masks, problems) = Self::understand(text, file);
+        if problems.is_empty() { Ok(masks) } else { Err(problems) }
+    }
+
+    fn understand(text: &str, file: &Path) -> (Self, Vec<MaskProblem>) {
+        let written: Written = match serde_saphyr::from_str(text) {
+            Ok(written) => written,
+            Err(error) => {
+                let line = error.location().map_or(1, |location| location.line() as usize);
+                let problem = MaskProblem::new(file, line, error.without_snippet().to_string());
+                return (Self::default(), vec![problem]);
             }
         };
-        let mut generalised = BTreeMap::new();
-        for (tag, columns) in written.generalised {
-            let columns: BTreeMap<String, Entry> =
-                columns.into_iter().filter_map(|(column, mask)| Some((column, read(mask)?))).collect();
-            generalised.insert(tag, columns);
+        let mut problems = Vec::new();
+        let mut read = |level: Level, written: &Spanned<Value>| {
+            let line = written.referenced.line() as usize;
+            let mask = mask_of(&written.value).and_then(|mask| match level {
+                Level::Pseudonym if mask.is_keyed() || mask == Mask::Null => Ok(mask),
+                Level::Generalised if !mask.is_keyed() => Ok(mask),
+                _ => Err(format!("this mask does not make a value {level}")),
+            });
+            mask.map(|mask| Entry { mask, line }).map_err(|why| problems.push(MaskProblem::new(file, line, why))).ok()
+        };
+        let mut masks = Self { file: file.to_owned(), ..Self::default() };
+        for (tag, columns) in &written.generalised {
+            let entries = columns
+                .iter()
+                .filter_map(|(column, mask)| Some((column.clone(), read(Level::Generalised, mask)?)))
+                .collect();
+            masks.lines.insert((Level::Generalised, tag.name.clone()), tag.line);
+            masks.generalised.insert(tag.name.clone(), entries);
         }
-        let pseudonym: BTreeMap<String, Entry> =
-            written.pseudonym.into_iter().filter_map(|(tag, mask)| Some((tag, read(mask)?))).collect();
-        for (level, entries) in [
-            (Level::Generalised, generalised.values().flat_map(BTreeMap::values).collect::<Vec<_>>()),
-            (Level::Pseudonym, pseudonym.values().collect()),
-        ] {
-            for entry in entries {
-                let allowed = match level {
-                    Level::Pseudonym => entry.mask.is_keyed() || entry.mask == Mask::Null,
-                    _ => !entry.mask.is_keyed(),
-                };
-                if !allowed {
-                    problems.push(MaskProblem::new(
-                        file,
-                        entry.line,
-                        format!("this mask does not make a value {level}"),
-                    ));
-                }
-            }
+        for (tag, mask) in &written.pseudonym {
+            masks.lines.insert((Level::Pseudonym, tag.name.clone()), tag.line);
+            masks.pseudonym.extend(read(Level::Pseudonym, mask).map(|entry| (tag.name.clone(), entry)));
         }
-        if !problems.is_empty() {
-            problems.sort_by_key(|problem| problem.line);
-            return Err(problems);
-        }
-        let digest = data_encoding::HEXLOWER.encode(&Sha256::digest(text.as_bytes()));
-        Ok(Self { file: file.to_owned(), generalised, pseudonym, digest })
+        masks.digest = data_encoding::HEXLOWER.encode(&Sha256::digest(text.as_bytes()));
+        problems.sort_by_key(|problem| problem.line);
+        (masks, problems)
     }
 
     /// What in the masks does not fit the tables: tags and columns that are not there, types that cannot be masked so.
-    pub fn check(&self, tables: &[GovernedTable]) -> Vec<MaskProblem> {
+    /// What a contract in `unread` may declare is taken for declared.
+    pub fn check(&self, tables: &[GovernedTable], unread: &[Unread]) -> Vec<MaskProblem> {
         let mut problems = Vec::new();
         let mut report = |line, message: String| problems.push(MaskProblem::new(&self.file, line, message));
         let tagged = |tag: &str| {
@@ -108,20 +127,17 @@ impl Masks {
                 .flat_map(|table| table.columns.iter().map(move |column| (table, column)))
                 .filter(move |(_, column)| column.tags.contains(&tag))
         };
-        for (tag, entries) in &self.generalised {
-            if tagged(tag).next().is_none() {
-                let line = entries.values().map(|entry| entry.line).min().unwrap_or(1);
-                report(line, format!("no column has the tag {tag}"));
-            }
-            for (name, entry) in entries.iter().filter(|(name, _)| *name != DEFAULT) {
-                if !tagged(tag).any(|(_, column)| column.name == *name) {
-                    report(entry.line, format!("no column {name} has the tag {tag}"));
-                }
+        let may_exist = |names: &[&str]| unread.iter().any(|of| names.iter().all(|name| of.may_declare(name)));
+        for ((_, tag), line) in &self.lines {
+            if tagged(tag).next().is_none() && !may_exist(&[tag]) {
+                report(*line, format!("no column has the tag {tag}"));
             }
         }
-        for (tag, entry) in &self.pseudonym {
-            if tagged(tag).next().is_none() {
-                report(entry.line, format!("no column has the tag {tag}"));
+        for (tag, entries) in &self.generalised {
+            for (name, entry) in entries.iter().filter(|(name, _)| *name != DEFAULT) {
+                if !tagged(tag).any(|(_, column)| column.name == *name) && !may_exist(&[tag, name]) {
+                    report(entry.line, format!("no column {name} has the tag {tag}"));
+                }
             }
         }
         for level in MASKED_LEVELS {

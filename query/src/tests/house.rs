@@ -22,7 +22,7 @@ use datafusion::parquet::arrow::ArrowWriter;
 use datafusion::physical_plan::{ExecutionPlan, displayable};
 use futures::TryStreamExt;
 use lakeward_iam::{Claims, Policies, ResourceTable};
-use lakeward_tables::{Column, GovernedTable, TableName, reading_schema};
+use lakeward_tables::{Column, Expression, GovernedTable, TableName, reading_schema};
 use parking_lot::Mutex;
 use prometheus::Registry;
 use tempfile::TempDir;
@@ -379,7 +379,10 @@ fn table(name: &str, columns: &[(&str, DataType, &str)], scopes: &[(&str, &str)]
             .collect(),
         primary_key: vec![columns[0].0.into()],
         subject: columns.iter().any(|(name, ..)| *name == "patient_id").then(|| "patient_id".to_owned()),
-        scopes: scopes.iter().map(|(scope, sql)| ((*scope).into(), (*sql).into())).collect(),
+        scopes: scopes
+            .iter()
+            .map(|(scope, sql)| ((*scope).into(), Expression { sql: (*sql).into(), line: 1 }))
+            .collect(),
         hidden: false,
         file: "x.odcs.yaml".into(),
     }
@@ -398,10 +401,8 @@ pub(super) fn declared() -> Vec<GovernedTable> {
         ],
         &[("ordinary", "sensitivity = 'ordinary'"), ("my_patients", MY_PATIENTS)],
     );
-    encounters.columns[2].read_as = Some(
-        "CASE WHEN encounter_id IN (SELECT encounter_id FROM curated.special_encounters) THEN 'special' ELSE sensitivity END"
-            .into(),
-    );
+    let read_as = "CASE WHEN encounter_id IN (SELECT encounter_id FROM curated.special_encounters) THEN 'special' ELSE sensitivity END";
+    encounters.columns[2].read_as = Some(Expression { sql: read_as.into(), line: 1 });
     let mut special = table("special_encounters", &[("encounter_id", DataType::Utf8, "key.event")], &[]);
     special.hidden = true;
     vec![

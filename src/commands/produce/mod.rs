@@ -11,16 +11,11 @@ use lakeward_ingest::KafkaConfig;
 use lakeward_ingest::producer::{Producer, Record};
 
 use crate::cli::ProduceArgs;
-use crate::config::Config;
-use crate::kafka;
+use crate::{config, kafka};
 
 /// Sends all files and says how much went to which topic.
 pub(crate) async fn run(args: ProduceArgs) -> anyhow::Result<()> {
-    let config = Config::load(&args.config).map_err(|problems| {
-        anyhow::anyhow!("{}", problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))
-    })?;
-    let kafka = config.kafka.as_ref().context("the configuration has no [kafka] section")?;
-    let kafka = kafka::client(kafka);
+    let kafka = kafka::client(&config::kafka(&args.config)?);
     tokio::task::spawn_blocking(move || send_all(&args, &kafka)).await?
 }
 

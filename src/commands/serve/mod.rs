@@ -10,48 +10,36 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use lakeward_iam::{Authenticator, AuthenticatorConfig, IssuerConfig};
 use lakeward_ingest::{Ingest, IngestConfig, IngestMetrics};
+use lakeward_query::QueryConfig;
 use lakeward_query::flight::{FlightTls, TicketKey};
 use lakeward_query::http::Operations;
-use lakeward_query::{PseudonymKeys, QueryConfig};
 use lakeward_tables::Lake;
 use prometheus::Registry;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::cli::{Part, ServeArgs};
-use crate::config::Config;
+use crate::cli::ServeArgs;
+use crate::config::{self, Answers, Config, Query};
 use crate::declared::Declared;
 use crate::endpoint::{Parts, Servers, gateway};
 use crate::{development, kafka, secrets, storage, telemetry};
 
 use health::Health;
 
-/// How long a start waits between two attempts to reach the storage.
-const STORAGE_PATIENCE: Duration = Duration::from_secs(2);
+/// How long a start waits after its first attempt to reach the storage; after each further one twice as long, at most …
+const FIRST_PAUSE: Duration = Duration::from_millis(500);
+/// … this long.
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
 /// Runs until SIGTERM or Ctrl-C.
 pub(crate) async fn run(args: ServeArgs) -> anyhow::Result<()> {
-    let config = Config::load(&args.config).map_err(|problems| {
-        anyhow::anyhow!("{}", problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))
-    })?;
+    let config = Config::load(&args.config, args.only)?;
     telemetry::start(config.log_format, &config.log_level)?;
-    let declared = Declared::load(&config.lakehouse).map_err(|problems| {
-        anyhow::anyhow!("{} is not in order:\n{}", config.lakehouse.display(), problems.join("\n"))
-    })?;
-    let misfits = declared.misfits().await?;
-    if !misfits.is_empty() {
-        bail!("{} is not in order:\n{}", config.lakehouse.display(), misfits.join("\n"));
-    }
-    let ingests = args.only != Some(Part::Query);
-    let answers = args.only != Some(Part::Ingest);
-    let consumer = match (&config.kafka, ingests) {
-        (Some(kafka), true) => Some(kafka::client(kafka)),
-        (None, true) => bail!("the configuration has no [kafka] section: write one, or run with --only query"),
-        (_, false) => None,
-    };
+    let declared = Declared::demand(&config.lakehouse).await?;
+    let ingests = config.ingest.is_some();
     let registry = Registry::new();
     let mut stop = Stop::listen()?;
     let health = Health::new(ingests);
@@ -60,17 +48,17 @@ pub(crate) async fn run(args: ServeArgs) -> anyhow::Result<()> {
     let opened = stop.unless(open_lake(&config, &declared, ingests, &health)).await?;
     let Some(lake) = opened else { return servers.stop().await };
     health.watch_storage(lake.clone());
-    if answers {
-        answer(&mut servers, &config, &declared, lake.clone(), &registry).await?;
+    if let Some(answers) = &config.answers {
+        answer(&mut servers, answers, &declared, lake.clone(), &registry).await?;
     }
-    let ingest = match consumer {
+    let ingest = match &config.ingest {
         None => None,
-        Some(kafka) => {
+        Some(ingest) => {
             let ingest_config = IngestConfig {
-                kafka,
-                commit_interval: config.ingest.commit_interval,
-                commit_bytes: config.ingest.commit_bytes,
-                memory_budget: config.ingest.memory_budget,
+                kafka: kafka::client(&ingest.kafka),
+                commit_interval: ingest.commit_interval,
+                commit_bytes: ingest.commit_bytes,
+                memory_budget: ingest.memory_budget,
             };
             let metrics = Arc::new(IngestMetrics::new(&registry)?);
             let handle = Ingest::start(ingest_config, lake, Arc::clone(&declared.lakehouse), metrics).await?;
@@ -95,6 +83,7 @@ pub(crate) async fn run(args: ServeArgs) -> anyhow::Result<()> {
 /// Opens the storage; while it is away, says so and tries again.
 async fn open_lake(config: &Config, declared: &Declared, create: bool, health: &Health) -> anyhow::Result<Lake> {
     let storage = storage::config(&config.storage);
+    let mut pauses = pauses();
     loop {
         let opened = async {
             let lake = Lake::open(&storage, Arc::clone(&declared.lakehouse)).await?;
@@ -106,13 +95,19 @@ async fn open_lake(config: &Config, declared: &Declared, create: bool, health: &
         match opened.await {
             Ok(lake) => return Ok(lake),
             Err(error) if error.is_transient() => {
-                tracing::warn!(%error, "the storage cannot be reached; trying again");
+                let pause = pauses.next().unwrap_or(LONGEST_PAUSE);
+                tracing::warn!(%error, ?pause, "the storage cannot be reached; trying again after a pause");
                 health.storage_is_away();
-                tokio::time::sleep(STORAGE_PATIENCE).await;
+                tokio::time::sleep(pause).await;
             }
             Err(error) => return Err(error).context("the storage cannot be used"),
         }
     }
+}
+
+/// The pauses between attempts: each twice the one before, up to an upper bound.
+fn pauses() -> impl Iterator<Item = Duration> {
+    std::iter::successors(Some(FIRST_PAUSE), |pause| Some((*pause * 2).min(LONGEST_PAUSE)))
 }
 
 async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
@@ -122,48 +117,43 @@ async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
 /// Answers statements over both protocols from now on.
 async fn answer(
     servers: &mut Servers,
-    config: &Config,
+    config: &Answers,
     declared: &Declared,
     lake: Lake,
     registry: &Registry,
 ) -> anyhow::Result<()> {
-    let Some(secret) = &config.pseudonym_secret else {
-        bail!("[pseudonyms] needs `secret_file` (or LAKEWARD_PSEUDONYMS_SECRET): 32 random characters");
-    };
     let gateway = gateway(Parts {
         lake,
         declared,
         authenticator: authenticator(config)?,
-        keys: PseudonymKeys::from_master(secret.reveal().as_bytes())?,
-        config: query_config(config),
+        keys: config.pseudonyms.clone(),
+        config: query_config(&config.query),
         registry,
     })?;
     servers.answer_http(gateway.clone()).await?;
-    let key = match &config.flight.ticket_secret {
-        Some(secret) => TicketKey::new(secret.reveal().as_bytes())?,
+    let key = match &config.flight.ticket_key {
+        Some(key) => key.clone(),
         None => TicketKey::new(&secrets::random())?,
     };
-    servers.answer_flight(listen(config.flight.listen).await?, gateway, key, flight_tls(config)?)
+    let tls = config.flight.tls.as_ref().map(flight_tls).transpose()?;
+    servers.answer_flight(listen(config.flight.listen).await?, gateway, key, tls)
 }
 
-fn flight_tls(config: &Config) -> anyhow::Result<Option<FlightTls>> {
-    let (Some(certificate), Some(key)) = (&config.flight.certificate_file, &config.flight.key_file) else {
-        return Ok(None);
-    };
+fn flight_tls(files: &config::FlightTls) -> anyhow::Result<FlightTls> {
     let read = |path: &Path| std::fs::read(path).with_context(|| format!("cannot read {}", path.display()));
-    Ok(Some(FlightTls { certificate: read(certificate)?, key: read(key)?, client_authority: None }))
+    Ok(FlightTls { certificate: read(&files.certificate_file)?, key: read(&files.key_file)?, client_authority: None })
 }
 
-fn authenticator(config: &Config) -> anyhow::Result<Authenticator> {
+fn authenticator(config: &Answers) -> anyhow::Result<Authenticator> {
     let issuers = config
         .issuers
         .iter()
         .map(|issuer| IssuerConfig {
-            algorithms: issuer.algorithms.clone(),
+            algorithms: issuer.algorithms.iter().map(ToString::to_string).collect(),
             roles_claim: issuer.roles_claim.clone(),
             ca_file: issuer.ca_file.clone(),
             allow_http: issuer.allow_http,
-            ..IssuerConfig::new(&issuer.url, &issuer.audience)
+            ..IssuerConfig::new(issuer.url.to_string(), &issuer.audience)
         })
         .collect();
     let mut local = Vec::new();
@@ -175,14 +165,14 @@ fn authenticator(config: &Config) -> anyhow::Result<Authenticator> {
     Ok(Authenticator::new(settings, local)?)
 }
 
-fn query_config(config: &Config) -> QueryConfig {
+fn query_config(config: &Query) -> QueryConfig {
     let defaults = QueryConfig::default();
-    let partitions = config.query.partitions;
+    let partitions = config.partitions;
     QueryConfig {
-        freshness: config.query.freshness,
-        row_limit: config.query.row_limit,
-        time_limit: config.query.time_limit,
-        memory_limit: config.query.memory_limit,
+        freshness: config.freshness,
+        row_limit: config.row_limit,
+        time_limit: config.time_limit,
+        memory_limit: config.memory_limit,
         target_partitions: if partitions == 0 { defaults.target_partitions } else { partitions },
         ..defaults
     }
@@ -212,5 +202,16 @@ impl Stop {
             () = self.wait() => Ok(None),
             done = work => done.map(Some),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_grow_and_have_an_upper_bound() {
+        let millis: Vec<u128> = pauses().take(9).map(|pause| pause.as_millis()).collect();
+        assert_eq!(millis, [500, 1000, 2000, 4000, 8000, 16_000, 30_000, 30_000, 30_000]);
     }
 }

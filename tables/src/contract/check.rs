@@ -19,8 +19,9 @@ pub(super) fn expression(reader: &mut Reader<'_>, line: usize, what: &str, sql: 
     }
 }
 
-/// Notes a file that does not hold exactly one SELECT.
-pub(super) fn select(reader: &mut Reader<'_>, sql: &str) {
+/// Whether a file holds exactly one SELECT; notes why not.
+pub(super) fn select(reader: &mut Reader<'_>, sql: &str) -> bool {
+    let before = reader.problems.len();
     match Parser::parse_sql(&GenericDialect {}, sql) {
         Err(error) => {
             let message = error.to_string();
@@ -32,6 +33,7 @@ pub(super) fn select(reader: &mut Reader<'_>, sql: &str) {
             other => reader.note(1, format!("must hold one SELECT, and it holds {} statements", other.len())),
         },
     }
+    reader.problems.len() == before
 }
 
 /// The parser tells where by `at Line: 3, Column: 7`, and says nothing when the text ends too early.

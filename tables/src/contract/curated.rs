@@ -7,7 +7,7 @@ use arrow::datatypes::{DataType, SchemaRef};
 
 use super::check;
 use super::document::{Document, Property, one_line};
-use super::schema::{Column, GovernedTable, schema_of};
+use super::schema::{Column, Expression, GovernedTable, schema_of};
 use super::yaml::{Entries, Reader, Value};
 use crate::{ENGINE_PREFIX, TableName};
 
@@ -51,7 +51,7 @@ pub struct QualityRule {
     pub name: String,
     /// A predicate in SQL over the row.
     pub predicate: String,
-    /// Where it is declared.
+    /// Where its predicate is declared.
     pub line: usize,
 }
 
@@ -72,12 +72,14 @@ pub struct TableContract {
     pub mode: Mode,
     /// SQL over `event` that gives the source's version as BIGINT; else Kafka's timestamp and offset decide.
     pub version: Option<String>,
+    /// Where the version is declared, or would be.
+    pub version_line: usize,
     /// What a message without a payload means.
     pub tombstone: Tombstone,
     /// The column with the id of the person a row is about.
     pub subject: Option<String>,
-    /// Name of a row scope to its predicate in SQL.
-    pub scopes: BTreeMap<String, String>,
+    /// Row scopes by name: predicates in SQL.
+    pub scopes: BTreeMap<String, Expression>,
     /// Kept for the engine's look-ups; no policy may open it.
     pub hidden: bool,
     /// What must be TRUE of every row.
@@ -114,6 +116,10 @@ const QUALITY: &[&str] = &["name", "description", "type", "query", "severity"];
 pub(super) struct Draft {
     pub(super) contract: TableContract,
     pub(super) topics: Vec<(String, usize)>,
+    /// Whether all of its columns could be understood, so that others may be held against them.
+    pub(super) columns_are_known: bool,
+    /// Whether all that is said of the columns could be understood.
+    pub(super) tags_are_known: bool,
 }
 
 /// Reads the contract of a curated table and notes what is wrong with it.
@@ -123,7 +129,10 @@ pub(super) fn read(reader: &mut Reader<'_>, text: &str) -> Option<Draft> {
     reader.custom(&document.top, "a curated contract", &[]);
     let custom = reader.custom(&document.object, "a curated table", CUSTOM);
     let columns_at = document.object.line_of("properties");
+    let before = reader.problems.len();
     let properties = document.properties(reader, true);
+    let columns_are_known = properties.len() == document.written_properties();
+    let tags_are_known = columns_are_known && reader.problems.len() == before;
     let primary_key = primary_key(reader, &properties);
     let columns: Vec<Column> = properties.iter().map(|property| column(reader, property)).collect();
 
@@ -157,12 +166,12 @@ pub(super) fn read(reader: &mut Reader<'_>, text: &str) -> Option<Draft> {
         &[("delete", Tombstone::Delete), ("ignore", Tombstone::Ignore), ("dead_letter", Tombstone::DeadLetter)],
     )
     .unwrap_or(Tombstone::DeadLetter);
-    if mode.is_some_and(|m| m != Mode::Append) && primary_key.is_empty() {
+    if mode.is_some_and(|m| m != Mode::Append) && primary_key.is_empty() && columns_are_known {
         reader.note(columns_at, "a table of mode upsert or corrected needs a primary key");
     }
     if tombstone == Tombstone::Delete {
         let of_text = |key: &String| columns.iter().any(|c| &c.name == key && c.data_type == DataType::Utf8);
-        if !matches!(primary_key.as_slice(), [key] if of_text(key)) {
+        if columns_are_known && !matches!(primary_key.as_slice(), [key] if of_text(key)) {
             let line = custom.line_of("tombstone");
             reader.note(line, "tombstone: delete needs a primary key of one string column, which the message's key is");
         }
@@ -171,14 +180,16 @@ pub(super) fn read(reader: &mut Reader<'_>, text: &str) -> Option<Draft> {
         }
     }
     let subject = reader.optional_text(&custom, "subject");
-    if let Some(subject) = &subject
+    if columns_are_known
+        && let Some(subject) = &subject
         && !columns.iter().any(|c| &c.name == subject)
     {
         reader.note(custom.line_of("subject"), format!("subject '{subject}' is not a column of the table"));
     }
     let version = reader.optional_text(&custom, "version");
+    let version_line = custom.get("version").map_or(custom.line, |node| node.line);
     if let Some(sql) = &version {
-        check::expression(reader, custom.line_of("version"), "version", sql);
+        check::expression(reader, version_line, "version", sql);
     }
     let hidden = custom.get("hidden").is_some_and(|node| reader.boolean(node, "hidden"));
     let scopes = scopes(reader, &custom);
@@ -186,14 +197,18 @@ pub(super) fn read(reader: &mut Reader<'_>, text: &str) -> Option<Draft> {
     let topics = topics(reader, &custom);
     Some(Draft {
         topics,
+        columns_are_known,
+        tags_are_known,
         contract: TableContract {
             name: name?,
             description: document.purpose,
             columns,
             primary_key,
             from: Vec::new(),
-            mode: mode?,
+            // Only a lakehouse without a problem is run: any mode will do for looking at the rest.
+            mode: mode.unwrap_or(Mode::Append),
             version,
+            version_line,
             tombstone,
             subject,
             scopes,
@@ -212,9 +227,10 @@ fn column(reader: &mut Reader<'_>, property: &Property<'_>) -> Column {
             format!("column '{}': names that begin with {ENGINE_PREFIX} are the engine's", property.name),
         );
     }
-    let read_as = reader.optional_text(&custom, "readAs");
+    let line = custom.line_of("readAs");
+    let read_as = reader.optional_text(&custom, "readAs").map(|sql| Expression { sql, line });
     if let Some(sql) = &read_as {
-        check::expression(reader, custom.line_of("readAs"), &format!("readAs of '{}'", property.name), sql);
+        check::expression(reader, line, &format!("readAs of '{}'", property.name), sql);
     }
     let prunable = custom.get("prunable").is_some_and(|node| reader.boolean(node, "prunable"));
     if prunable && property.data_type.is_nested() {
@@ -263,7 +279,7 @@ fn choice<T: Copy>(reader: &mut Reader<'_>, custom: &Entries<'_>, key: &str, val
     found
 }
 
-fn scopes(reader: &mut Reader<'_>, custom: &Entries<'_>) -> BTreeMap<String, String> {
+fn scopes(reader: &mut Reader<'_>, custom: &Entries<'_>) -> BTreeMap<String, Expression> {
     let Some(node) = custom.get("scopes") else { return BTreeMap::new() };
     let mut scopes = BTreeMap::new();
     for (name, line, node) in reader.any_map(node, "scopes").iter() {
@@ -271,8 +287,8 @@ fn scopes(reader: &mut Reader<'_>, custom: &Entries<'_>) -> BTreeMap<String, Str
         if name == "all" {
             reader.note(line, "scope 'all' is every row and cannot be declared");
         }
-        check::expression(reader, node.line, &format!("scope '{name}'"), &sql);
-        scopes.insert(name.to_string(), one_line(Some(sql)));
+        check::expression(reader, line, &format!("scope '{name}'"), &sql);
+        scopes.insert(name.to_string(), Expression { sql: one_line(Some(sql)), line });
     }
     scopes
 }
@@ -289,11 +305,12 @@ fn quality(reader: &mut Reader<'_>, object: &Entries<'_>) -> Vec<QualityRule> {
             reader.note(rule.line_of("type"), format!("quality type '{kind}' is unknown; known is sql"));
         }
         let (Some(name), Some(predicate)) = (name, query) else { continue };
-        check::expression(reader, rule.line_of("query"), &format!("quality rule '{name}'"), &predicate);
+        let line = rule.line_of("query");
+        check::expression(reader, line, &format!("quality rule '{name}'"), &predicate);
         if rules.iter().any(|other| other.name == name) {
             reader.note(node.line, format!("quality rule '{name}' is declared twice"));
         }
-        rules.push(QualityRule { name, predicate, line: node.line });
+        rules.push(QualityRule { name, predicate, line });
     }
     rules
 }

@@ -3,7 +3,7 @@
 use arrow::datatypes::{DataType, Field, Fields};
 
 use super::types::{list_of, scalar_type};
-use super::yaml::{Entries, Node, Reader};
+use super::yaml::{Entries, Node, Reader, Value};
 use crate::name::is_identifier;
 
 const TOP: &[&str] = &[
@@ -109,6 +109,14 @@ impl<'n> Document<'n> {
         Some(Self { top, purpose, object, table })
     }
 
+    /// How many properties the table has, understood or not.
+    pub(super) fn written_properties(&self) -> usize {
+        match self.object.get("properties").map(|node| &node.value) {
+            Some(Value::List(nodes)) => nodes.len(),
+            _ => usize::MAX,
+        }
+    }
+
     /// The properties of the table; those that cannot be understood are noted and left out.
     pub(super) fn properties(&self, reader: &mut Reader<'_>, lower_case: bool) -> Vec<Property<'n>> {
         let Some(node) = self.object.get("properties") else {
@@ -145,10 +153,7 @@ fn property<'n>(reader: &mut Reader<'_>, node: &'n Node) -> Option<Property<'n>>
             }
         },
         false => {
-            if entries
-                .get("primaryKeyPosition")
-                .is_some_and(|n| !matches!(&n.value, super::yaml::Value::Number(p) if p == "-1"))
-            {
+            if entries.get("primaryKeyPosition").is_some_and(|n| !matches!(&n.value, Value::Number(p) if p == "-1")) {
                 reader.note(entries.line_of("primaryKeyPosition"), "primaryKeyPosition without primaryKey: true");
             }
             None

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use arrow::record_batch::RecordBatch;
 
-use super::curated::{self, Draft, SourceSelect, TableContract};
+use super::curated::{self, SourceSelect, TableContract};
 use super::raw::{self, TopicContract};
 use super::schema::GovernedTable;
 use super::yaml::Reader;
@@ -27,29 +27,67 @@ pub struct Lakehouse {
     pub queries: BTreeMap<String, String>,
 }
 
+/// What could be read of a folder, whatever is wrong with it.
+#[derive(Debug, Clone)]
+pub struct Reading {
+    /// What could be understood. With problems it is there to be looked at, and never to be run.
+    pub lakehouse: Lakehouse,
+    /// Every problem of every file, by file and line.
+    pub problems: Vec<Problem>,
+    /// Contracts of which not all columns or not all of their tags could be understood.
+    pub unread: Vec<Unread>,
+    /// Topics whose payload could not be understood.
+    pub unread_topics: BTreeSet<String>,
+    /// Files of SELECTs that are broken, or stand on what could not be understood: planning them would tell nothing.
+    pub unplannable: BTreeSet<PathBuf>,
+}
+
+/// A contract that could not be understood whole. Nothing that may depend on the rest can be judged.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unread {
+    /// The table, by the name of the file.
+    pub table: TableName,
+    /// Whether at least all columns could be, with their types.
+    pub columns_are_known: bool,
+    /// The file's text: what stands nowhere in it is not declared by it either.
+    pub text: String,
+}
+
+impl Unread {
+    /// Whether the contract may have meant to declare this name.
+    pub fn may_declare(&self, name: &str) -> bool {
+        self.text.contains(name)
+    }
+}
+
 impl Lakehouse {
-    /// Reads the folder. Every problem of every file is told, sorted by file and line.
+    /// Reads a folder without a mistake; else every problem of every file is told, sorted by file and line.
     pub fn load(dir: &Path) -> Result<Self, Vec<Problem>> {
-        let mut problems = Vec::new();
-        let mut lakehouse = Self { dir: dir.to_owned(), ..Self::default() };
-        if !dir.is_dir() {
-            return Err(vec![Problem::new(dir, 0, "is not a folder")]);
-        }
-        lakehouse.read_topics(&mut problems);
-        lakehouse.read_curated(&mut problems);
-        for (file, text) in files(&dir.join("reference"), ".csv", &mut problems) {
-            match reference::read(&file, &text) {
-                Ok(batch) => drop(lakehouse.reference.insert(stem(&file, ".csv"), batch)),
-                Err(problem) => problems.push(problem),
-            }
-        }
-        for (file, text) in files(&dir.join("queries"), ".sql", &mut problems) {
-            check::select(&mut Reader { file: &file, problems: &mut problems }, &text);
-            lakehouse.queries.insert(stem(&file, ".sql"), text);
-        }
-        problems.sort();
-        problems.dedup();
+        let Reading { lakehouse, problems, .. } = Self::read(dir);
         if problems.is_empty() { Ok(lakehouse) } else { Err(problems) }
+    }
+
+    /// Reads what can be read of the folder.
+    pub fn read(dir: &Path) -> Reading {
+        let lakehouse = Self { dir: dir.to_owned(), ..Self::default() };
+        let mut reading = Reading {
+            lakehouse,
+            problems: Vec::new(),
+            unread: Vec::new(),
+            unread_topics: BTreeSet::new(),
+            unplannable: BTreeSet::new(),
+        };
+        if !dir.is_dir() {
+            reading.problems.push(Problem::new(dir, 0, "is not a folder"));
+            return reading;
+        }
+        reading.read_topics();
+        let unread_reference = reading.read_reference();
+        reading.read_curated(&unread_reference);
+        reading.read_queries();
+        reading.problems.sort();
+        reading.problems.dedup();
+        reading
     }
 
     /// Every raw, dead-letter and curated table, by name.
@@ -71,34 +109,79 @@ impl Lakehouse {
             table.from.iter().filter(move |from| from.topic == topic).map(move |from| (table, from))
         })
     }
+}
 
-    fn read_topics(&mut self, problems: &mut Vec<Problem>) {
+impl Reading {
+    fn read_topics(&mut self) {
+        let Self { lakehouse, problems, unread, unread_topics, .. } = self;
         let mut names: BTreeMap<String, String> = BTreeMap::new();
-        for (file, text) in files(&self.dir.join("contracts/raw"), ".odcs.yaml", problems) {
-            let Some(contract) = raw::read(&mut Reader { file: &file, problems }, &text) else { continue };
+        for (file, text) in files(&lakehouse.dir.join("contracts/raw"), ".odcs.yaml", problems) {
+            let Some(draft) = raw::read(&mut Reader { file: &file, problems }, &text) else {
+                let topic = stem(&file, ".odcs.yaml");
+                let table = TableName::of_topic(&topic);
+                for table in [table.dead_letter(), table] {
+                    unread.push(Unread { table, columns_are_known: false, text: text.clone() });
+                }
+                unread_topics.insert(topic);
+                continue;
+            };
+            let raw::Draft { contract, payload_is_known } = draft;
+            if !payload_is_known {
+                unread_topics.insert(contract.topic.clone());
+            }
             if let Some(other) = names.insert(contract.table.table.clone(), contract.topic.clone()) {
                 let message =
                     format!("topics '{other}' and '{}' would share the table {}", contract.topic, contract.table);
                 problems.push(Problem::new(&file, 1, message));
             }
-            self.topics.insert(contract.topic.clone(), contract);
+            lakehouse.topics.insert(contract.topic.clone(), contract);
         }
     }
 
-    fn read_curated(&mut self, problems: &mut Vec<Problem>) {
-        let selects = self.dir.join("curated");
+    /// Gives the names of the files that could not be read.
+    fn read_reference(&mut self) -> BTreeSet<String> {
+        let mut unread = BTreeSet::new();
+        for (file, text) in files(&self.lakehouse.dir.join("reference"), ".csv", &mut self.problems) {
+            match reference::read(&file, &text) {
+                Ok(batch) => drop(self.lakehouse.reference.insert(stem(&file, ".csv"), batch)),
+                Err(problem) => {
+                    unread.insert(stem(&file, ".csv"));
+                    self.problems.push(problem);
+                }
+            }
+        }
+        unread
+    }
+
+    fn read_queries(&mut self) {
+        let Self { lakehouse, problems, .. } = self;
+        for (file, text) in files(&lakehouse.dir.join("queries"), ".sql", problems) {
+            check::select(&mut Reader { file: &file, problems }, &text);
+            lakehouse.queries.insert(stem(&file, ".sql"), text);
+        }
+    }
+
+    fn read_curated(&mut self, unread_reference: &BTreeSet<String>) {
+        let Self { lakehouse, problems, unread, unread_topics, unplannable } = self;
+        let selects = lakehouse.dir.join("curated");
         let mut unused: BTreeMap<PathBuf, String> = files(&selects, ".sql", problems).into_iter().collect();
         let mut spoken_for: BTreeSet<PathBuf> = BTreeSet::new();
-        for (file, text) in files(&self.dir.join("contracts/curated"), ".odcs.yaml", problems) {
+        for (file, text) in files(&lakehouse.dir.join("contracts/curated"), ".odcs.yaml", problems) {
             let table = stem(&file, ".odcs.yaml");
-            let Some(Draft { mut contract, topics }) = curated::read(&mut Reader { file: &file, problems }, &text)
-            else {
+            let Some(draft) = curated::read(&mut Reader { file: &file, problems }, &text) else {
                 // Its SELECTs are not to blame for what is wrong with the contract.
-                unused.retain(|path, _| stem(path, ".sql").split('.').next().is_none_or(|name| name != table));
+                for (path, sql) in &unused {
+                    if stem(path, ".sql").split('.').next().is_some_and(|name| name == table) {
+                        check::select(&mut Reader { file: path, problems }, sql);
+                        spoken_for.insert(path.clone());
+                    }
+                }
+                unread.push(Unread { table: TableName::curated(table), columns_are_known: false, text });
                 continue;
             };
+            let curated::Draft { mut contract, topics, columns_are_known, tags_are_known } = draft;
             for (topic, line) in &topics {
-                if !self.topics.contains_key(topic) {
+                if !lakehouse.topics.contains_key(topic) && !unread_topics.contains(topic) {
                     problems.push(Problem::new(&file, *line, format!("no contract declares the topic '{topic}'")));
                 }
                 let path = match topics.len() {
@@ -111,10 +194,19 @@ impl Lakehouse {
                     problems.push(Problem::new(&file, *line, message));
                     continue;
                 };
-                check::select(&mut Reader { file: &path, problems }, sql);
+                let is_sql = check::select(&mut Reader { file: &path, problems }, sql);
+                let stands_on_ruins = unread_topics.contains(topic)
+                    || !columns_are_known
+                    || unread_reference.iter().any(|name| sql.contains(name));
+                if !is_sql || stands_on_ruins {
+                    unplannable.insert(path.clone());
+                }
                 contract.from.push(SourceSelect { topic: topic.clone(), sql: sql.clone(), file: path });
             }
-            self.curated.insert(contract.name.table.clone(), contract);
+            if !tags_are_known {
+                unread.push(Unread { table: contract.name.clone(), columns_are_known, text });
+            }
+            lakehouse.curated.insert(contract.name.table.clone(), contract);
         }
         unused.retain(|path, _| !spoken_for.contains(path));
         for path in unused.keys() {

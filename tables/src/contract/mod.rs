@@ -12,9 +12,9 @@ mod types;
 mod yaml;
 
 pub use curated::{Mode, QualityRule, SourceSelect, TableContract, Tombstone};
-pub use lakehouse::Lakehouse;
+pub use lakehouse::{Lakehouse, Reading, Unread};
 pub use raw::{PayloadFormat, TopicContract, dead_letter_schema, raw_schema};
-pub use schema::{Column, GovernedTable};
+pub use schema::{Column, Expression, GovernedTable};
 
 #[cfg(test)]
 pub(crate) use types::timestamp;

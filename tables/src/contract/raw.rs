@@ -129,8 +129,15 @@ fn raw_fields() -> Vec<Field> {
 
 const CUSTOM: &[&str] = &["topic", "format", "retention", "owner", "key"];
 
+/// A topic's contract as read.
+pub(super) struct Draft {
+    pub(super) contract: TopicContract,
+    /// Whether all of its payload could be understood, so that SELECTs may be held against it.
+    pub(super) payload_is_known: bool,
+}
+
 /// Reads the contract of a topic and notes what is wrong with it.
-pub(super) fn read(reader: &mut Reader<'_>, text: &str) -> Option<TopicContract> {
+pub(super) fn read(reader: &mut Reader<'_>, text: &str) -> Option<Draft> {
     let root = reader.parse(text)?;
     let document = Document::read(reader, &root)?;
     let custom = reader.custom(&document.top, "a topic's contract", CUSTOM);
@@ -139,7 +146,10 @@ pub(super) fn read(reader: &mut Reader<'_>, text: &str) -> Option<TopicContract>
         reader.note(document.object.line_of("quality"), "quality rules belong to curated tables");
     }
     let topic = reader.required_text(&custom, "topic", "the contract's customProperties");
+    let before = reader.problems.len();
     let properties = document.properties(reader, false);
+    // A part of a nested field may be missing without the field itself.
+    let payload_is_known = reader.problems.len() == before;
     for property in &properties {
         reader.custom(&property.entries, "a payload's field", &[]);
     }
@@ -174,7 +184,7 @@ pub(super) fn read(reader: &mut Reader<'_>, text: &str) -> Option<TopicContract>
     if let Some(other) = key.as_deref().filter(|k| !matches!(*k, "required" | "optional")) {
         reader.note(custom.line_of("key"), format!("unknown value '{other}' of key; it is required or optional"));
     }
-    Some(TopicContract {
+    let contract = TopicContract {
         dead_letter: table.dead_letter(),
         table,
         format: PayloadFormat::Json,
@@ -186,5 +196,6 @@ pub(super) fn read(reader: &mut Reader<'_>, text: &str) -> Option<TopicContract>
         retention: reader.optional_text(&custom, "retention"),
         file: reader.file.to_owned(),
         topic,
-    })
+    };
+    Some(Draft { contract, payload_is_known })
 }

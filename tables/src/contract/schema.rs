@@ -23,9 +23,26 @@ pub struct Column {
     /// Statistics of it may stand in the Delta log.
     pub prunable: bool,
     /// The SQL expression that readers get in its place, evaluated on unmasked rows.
-    pub read_as: Option<String>,
+    pub read_as: Option<Expression>,
     /// Where it is declared; 0 for the columns that the engine fixes.
     pub line: usize,
+}
+
+/// SQL of a contract that knows where it is declared.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Expression {
+    /// The SQL.
+    pub sql: String,
+    /// The line of its key in the contract.
+    pub line: usize,
+}
+
+impl std::ops::Deref for Expression {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.sql
+    }
 }
 
 /// A table as policies and readers know it: every raw, dead-letter and curated table has one.
@@ -41,8 +58,8 @@ pub struct GovernedTable {
     pub primary_key: Vec<String>,
     /// The column that holds the id of the person a row is about.
     pub subject: Option<String>,
-    /// Name of a row scope to its predicate in SQL. `all` is not among them.
-    pub scopes: BTreeMap<String, String>,
+    /// Row scopes by name. `all` is not among them.
+    pub scopes: BTreeMap<String, Expression>,
     /// Kept for the engine's look-ups; no policy may open it.
     pub hidden: bool,
     /// The contract.

@@ -2,8 +2,12 @@
 
 use std::fmt;
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use serde::Deserialize;
+use url::Url;
+
+use crate::TablesError;
 
 /// A text that is not shown.
 #[derive(Clone, PartialEq, Eq, Deserialize, Default)]
@@ -25,6 +29,60 @@ impl Secret {
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("***")
+    }
+}
+
+/// A place where tables can stand: `file:///folder` or `s3://bucket/prefix`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StorageUrl(Url);
+
+impl StorageUrl {
+    pub(super) fn into_url(self) -> Url {
+        self.0
+    }
+
+    /// Whether it is S3-compatible storage, and no local folder.
+    pub fn is_bucket(&self) -> bool {
+        self.0.scheme() == "s3"
+    }
+}
+
+impl fmt::Display for StorageUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl FromStr for StorageUrl {
+    type Err = TablesError;
+
+    fn from_str(text: &str) -> Result<Self, TablesError> {
+        let wrong = |why: String| Err(TablesError::Configuration(why));
+        let mut url = match Url::parse(text) {
+            Ok(url) => url,
+            Err(error) => return wrong(format!("'{text}' is not a URL: {error}")),
+        };
+        if !url.username().is_empty() || url.password().is_some() {
+            return wrong("the URL of a storage holds no credentials".to_owned());
+        }
+        if url.query().is_some() || url.fragment().is_some() {
+            return wrong(format!("'{text}' is more than a place: leave out what begins with ? or #"));
+        }
+        match url.scheme() {
+            "file" if url.to_file_path().is_err() => {
+                return wrong(format!("'{text}' is not the URL of a local folder"));
+            }
+            "s3" if url.host_str().is_none_or(str::is_empty) => return wrong(format!("'{text}' names no bucket")),
+            "file" | "s3" => {}
+            other => {
+                let message = "storage is not supported; give file:///folder or s3://bucket/prefix";
+                return wrong(format!("'{other}' {message}"));
+            }
+        }
+        if !url.path().ends_with('/') {
+            url.set_path(&format!("{}/", url.path()));
+        }
+        Ok(Self(url))
     }
 }
 
@@ -68,6 +126,19 @@ impl StorageConfig {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn tables_stand_in_a_folder_or_in_a_bucket_and_nowhere_else() {
+        for (text, kept) in
+            [("file:///data/lake", "file:///data/lake/"), ("s3://lake", "s3://lake/"), ("s3://lake/a/", "s3://lake/a/")]
+        {
+            assert_eq!(text.parse::<StorageUrl>().unwrap().to_string(), kept);
+        }
+        for text in ["lake", "ftp://host/lake", "file://data/lake", "s3:///lake", "s3://id:key@lake", "s3://lake?a=b"] {
+            let error = text.parse::<StorageUrl>().unwrap_err();
+            assert!(matches!(error, TablesError::Configuration(_)) && !error.to_string().contains("key@"), "{error}");
+        }
+    }
 
     #[test]
     fn the_secret_does_not_show() {

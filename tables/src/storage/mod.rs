@@ -4,6 +4,6 @@ mod config;
 mod probe;
 mod store;
 
-pub use config::{Secret, StorageConfig};
+pub use config::{Secret, StorageConfig, StorageUrl};
 
 pub(crate) use store::Store;

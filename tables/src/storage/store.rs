@@ -11,7 +11,7 @@ use object_store::prefix::PrefixStore;
 use object_store::{BackoffConfig, Certificate, ClientOptions, ObjectStore, RetryConfig};
 use url::Url;
 
-use super::StorageConfig;
+use super::{StorageConfig, StorageUrl};
 use crate::{TableName, TablesError};
 
 /// One request may take this long; slow disks and large files need more than a few seconds.
@@ -32,28 +32,20 @@ pub(crate) struct Store {
 
 impl Store {
     pub(crate) fn open(config: &StorageConfig) -> Result<Self, TablesError> {
-        let mut url = Url::parse(&config.url)
-            .map_err(|e| TablesError::Configuration(format!("'{}' is not a URL: {e}", config.url)))?;
-        if !url.path().ends_with('/') {
-            url.set_path(&format!("{}/", url.path()));
-        }
-        let (root, base): (Arc<dyn ObjectStore>, Path) = match url.scheme() {
-            "file" => {
-                let folder = url
-                    .to_file_path()
-                    .map_err(|()| TablesError::Configuration(format!("'{url}' is not the URL of a local folder")))?;
-                std::fs::create_dir_all(&folder)
-                    .map_err(|e| TablesError::Configuration(format!("{}: {e}", folder.display())))?;
-                let base = Path::from_absolute_path(&folder)
-                    .map_err(|e| TablesError::Configuration(format!("{}: {e}", folder.display())))?;
-                (Arc::new(LocalFileSystem::new()), base)
-            }
-            "s3" => (Arc::new(s3(config, &url)?), Path::from(url.path())),
-            other => {
-                return Err(TablesError::Configuration(format!(
-                    "'{other}' storage is not supported; give file:///folder or s3://bucket/prefix"
-                )));
-            }
+        let place: StorageUrl = config.url.parse()?;
+        let is_bucket = place.is_bucket();
+        let url = place.into_url();
+        let (root, base): (Arc<dyn ObjectStore>, Path) = if is_bucket {
+            (Arc::new(s3(config, &url)?), Path::from(url.path()))
+        } else {
+            let folder = url
+                .to_file_path()
+                .map_err(|()| TablesError::Configuration(format!("'{url}' is not the URL of a local folder")))?;
+            std::fs::create_dir_all(&folder)
+                .map_err(|e| TablesError::Configuration(format!("{}: {e}", folder.display())))?;
+            let base = Path::from_absolute_path(&folder)
+                .map_err(|e| TablesError::Configuration(format!("{}: {e}", folder.display())))?;
+            (Arc::new(LocalFileSystem::new()), base)
         };
         Ok(Self { tables: Arc::new(PrefixStore::new(root.clone(), base.clone())), root, base, url })
     }

@@ -90,10 +90,14 @@ async fn what_is_away_is_named_and_taken_up_again() {
     };
 
     parts.obey("stop s3");
+    parts.obey("stop kafka");
     let mut serve = Serve::start(&run, &settings);
     let away = serve.until_readiness("the storage is named", PATIENCE, unready("does not answer")).await;
     assert!(away.contains("storage"), "{away}");
     parts.obey("start s3");
+    serve.until_readiness("Kafka is named, away from the start", PATIENCE, unready("no Kafka broker answers")).await;
+    assert!(serve.log().contains("no Kafka broker answers"), "{}", serve.log());
+    parts.obey("start kafka");
     serve.until_ready(PATIENCE).await;
 
     parts.obey("stop kafka");

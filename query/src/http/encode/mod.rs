@@ -10,6 +10,7 @@
 //!
 //! In every form an answer with as many rows as `x-lakeward-row-limit` says may have been cut off.
 
+mod apart;
 mod arrow_stream;
 mod csv;
 mod json;
@@ -23,7 +24,7 @@ use datafusion::arrow::error::ArrowError;
 
 use super::accept::Format;
 use super::problem::Problem;
-use crate::{ErrorCode, QueryError};
+use crate::QueryError;
 
 /// Last bytes of a body, and what is to follow.
 pub(super) struct Ending {
@@ -50,26 +51,20 @@ pub(super) trait Encoder: Send {
     fn fail(&mut self, problem: &Problem) -> Ending;
 }
 
-/// The encoder of a form; an error if the columns cannot be told in it.
+/// The encoder of a form.
 pub(super) fn encoder(format: Format, schema: &SchemaRef) -> Result<Box<dyn Encoder>, QueryError> {
-    Ok(match format {
-        Format::Json => Box::new(json::Json::new(named_apart(schema)?)),
-        Format::Ndjson => Box::new(ndjson::Ndjson::new(named_apart(schema)?)),
+    let apart = apart::named_apart(schema);
+    let schema = apart.as_ref().unwrap_or(schema);
+    let encoder: Box<dyn Encoder> = match format {
+        Format::Json => Box::new(json::Json::new(schema)),
+        Format::Ndjson => Box::new(ndjson::Ndjson::new(schema)),
         Format::Csv => Box::new(csv::Csv::new(schema)),
         Format::Arrow => Box::new(arrow_stream::ArrowStream::new(schema).map_err(|_| QueryError::internal())?),
+    };
+    Ok(match apart {
+        Some(schema) => Box::new(apart::Apart { schema, encoder }),
+        None => encoder,
     })
-}
-
-/// A JSON object has one member of a name: of two columns with one name, one would be lost.
-fn named_apart(schema: &SchemaRef) -> Result<&SchemaRef, QueryError> {
-    let mut names = std::collections::BTreeSet::new();
-    match schema.fields().iter().find(|field| !names.insert(field.name())) {
-        None => Ok(schema),
-        Some(twice) => Err(QueryError::new(
-            ErrorCode::InvalidRequest,
-            format!("the answer has two columns named {}: rename one with AS, or ask for CSV or Arrow", twice.name()),
-        )),
-    }
 }
 
 fn truncated_by_trailer(bytes: Bytes, truncated: bool) -> Ending {
@@ -81,18 +76,23 @@ mod tests {
     use std::sync::Arc;
 
     use datafusion::arrow::array::{
-        ArrayRef, BinaryArray, Date32Array, Decimal128Array, ListArray, TimestampMicrosecondArray,
+        ArrayRef, BinaryArray, Date32Array, Decimal128Array, Int64Array, ListArray, TimestampMicrosecondArray,
     };
     use datafusion::arrow::datatypes::{DataType, Field, Int64Type, Schema};
+    use datafusion::arrow::ipc::reader::StreamReader;
 
     use super::*;
 
     fn written(format: Format, batch: &RecordBatch) -> String {
+        String::from_utf8(bytes_of(format, batch)).unwrap()
+    }
+
+    fn bytes_of(format: Format, batch: &RecordBatch) -> Vec<u8> {
         let mut encoder = encoder(format, batch.schema_ref()).unwrap();
         let mut bytes = encoder.begin().unwrap().to_vec();
         bytes.extend(encoder.batch(batch).unwrap());
         bytes.extend(encoder.end(false).unwrap().bytes);
-        String::from_utf8(bytes).unwrap()
+        bytes
     }
 
     fn of_many_types() -> RecordBatch {
@@ -126,15 +126,20 @@ mod tests {
     }
 
     #[test]
-    fn two_columns_of_one_name_are_lost_in_no_form() {
-        let twice = |name: &str| Field::new(name, DataType::Int64, true);
-        let schema = Arc::new(Schema::new(vec![twice("id"), twice("id")]));
-        for format in [Format::Json, Format::Ndjson] {
-            let refused = encoder(format, &schema).err().unwrap();
-            assert_eq!(refused.code, ErrorCode::InvalidRequest);
-        }
-        for format in [Format::Csv, Format::Arrow] {
-            assert!(encoder(format, &schema).is_ok());
-        }
+    fn columns_of_one_name_are_told_apart_by_the_same_names_in_every_form() {
+        let named = |name: &str| Field::new(name, DataType::Int64, true);
+        let schema = Arc::new(Schema::new(["id", "id", "id_2", "id"].map(named).to_vec()));
+        let cells = (1..=4).map(|cell| Arc::new(Int64Array::from(vec![cell])) as ArrayRef).collect();
+        let batch = RecordBatch::try_new(schema, cells).unwrap();
+        assert_eq!(written(Format::Csv, &batch), "id,id_3,id_2,id_4\n1,2,3,4\n");
+        assert_eq!(written(Format::Ndjson, &batch), "{\"id\":1,\"id_3\":2,\"id_2\":3,\"id_4\":4}\n");
+        let json: serde_json::Value = serde_json::from_str(&written(Format::Json, &batch)).unwrap();
+        assert_eq!(json["columns"][1]["name"], "id_3");
+        let arrow = bytes_of(Format::Arrow, &batch);
+        let names = StreamReader::try_new(arrow.as_slice(), None).unwrap().schema();
+        assert_eq!(
+            names.fields().iter().map(|field| field.name().as_str()).collect::<Vec<_>>(),
+            ["id", "id_3", "id_2", "id_4"]
+        );
     }
 }
