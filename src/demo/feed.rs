@@ -8,10 +8,9 @@ use anyhow::bail;
 use lakeward_ingest::IngestMetrics;
 use lakeward_tables::{Lake, Lakehouse, TableContract, TableName};
 use tokio::sync::watch;
-use tokio_util::sync::CancellationToken;
 
 use super::broker::{Broker, WINDOW};
-use super::clinic::{Clinic, Event, TOPICS};
+use super::clinic::{Clinic, Counts, Event, TOPICS};
 use super::state::State;
 
 /// Time between two live events.
@@ -22,8 +21,8 @@ const GLANCE: Duration = Duration::from_millis(50);
 /// How many events of each topic and partition stand in the raw tables, over all earlier starts.
 ///
 /// The stream of a partition is always the same, and the tables hold a beginning of it.
-pub(super) async fn landed(lake: &Lake, round: u32) -> anyhow::Result<BTreeMap<(&'static str, i32), u64>> {
-    let mut landed = BTreeMap::new();
+pub(super) async fn landed(lake: &Lake, round: u32) -> anyhow::Result<Counts> {
+    let mut landed = Counts::new();
     for earlier in 1..round {
         for (topic, _) in TOPICS {
             let next = lake.next_offsets(&TableName::of_topic(topic), &State::source(earlier), topic).await?;
@@ -35,48 +34,38 @@ pub(super) async fn landed(lake: &Lake, round: u32) -> anyhow::Result<BTreeMap<(
     Ok(landed)
 }
 
-/// What has been sent in this start, by topic and partition.
-pub(super) type Sent = BTreeMap<(&'static str, i32), u64>;
-
 /// The events' way to the broker.
 pub(super) struct Feed {
     pub(super) broker: Broker,
     pub(super) metrics: Arc<IngestMetrics>,
-    /// What the tables already have, and so is not sent again.
-    pub(super) landed: BTreeMap<(&'static str, i32), u64>,
+    /// What the tables already have and has not come by yet: it is not sent again. After the history, live events are left.
+    pub(super) landed: Counts,
     bytes: u64,
-    sent: Sent,
+    sent: Counts,
 }
 
 impl Feed {
-    pub(super) fn new(broker: Broker, metrics: Arc<IngestMetrics>, landed: BTreeMap<(&'static str, i32), u64>) -> Self {
-        Self { broker, metrics, landed, bytes: 0, sent: Sent::new() }
+    pub(super) fn new(broker: Broker, metrics: Arc<IngestMetrics>, landed: Counts) -> Self {
+        Self { broker, metrics, landed, bytes: 0, sent: Counts::new() }
     }
 
     /// Sends the whole history and says what was sent.
-    pub(super) async fn history(&mut self, clinic: &Clinic) -> anyhow::Result<Sent> {
+    pub(super) async fn history(&mut self, clinic: &Clinic) -> anyhow::Result<Counts> {
         for event in clinic.history() {
             self.send(&event).await?;
         }
         Ok(self.sent.clone())
     }
 
-    /// Sends live events at a steady pace until told to stop, and gives itself back: the broker must outlive its consumer.
-    pub(super) async fn trickle(
-        mut self,
-        clinic: &Clinic,
-        sent: watch::Sender<u64>,
-        stop: CancellationToken,
-    ) -> anyhow::Result<Self> {
+    /// Sends live events at a steady pace, without an end.
+    pub(super) async fn trickle(&mut self, clinic: &Clinic, sent: watch::Sender<u64>) -> anyhow::Result<()> {
         let mut pace = tokio::time::interval(TRICKLE);
         for event in clinic.live() {
             if !self.is_new(&event) {
                 continue;
             }
-            tokio::select! {
-                () = stop.cancelled() => return Ok(self),
-                _ = pace.tick() => self.hand_over(&event).await?,
-            }
+            pace.tick().await;
+            self.hand_over(&event).await?;
             sent.send_modify(|count| *count += 1);
         }
         bail!("the clinic fell silent")
@@ -107,26 +96,44 @@ impl Feed {
     }
 }
 
-/// Waits until raw, curated and dead-letter tables have everything that was sent.
-pub(super) async fn caught_up(lake: &Lake, lakehouse: &Lakehouse, source: &str, sent: &Sent) -> anyhow::Result<()> {
+/// Waits until raw, curated and dead-letter tables have everything that was sent, and what earlier starts left in raw.
+pub(super) async fn caught_up(lake: &Lake, lakehouse: &Lakehouse, round: u32, sent: &Counts) -> anyhow::Result<()> {
     for topic in lakehouse.topics.keys() {
-        let mut tables = vec![TableName::of_topic(topic), TableName::of_topic(topic).dead_letter()];
+        let raw = TableName::of_topic(topic);
         let made_from = |table: &&TableContract| table.from.iter().any(|select| select.topic == *topic);
+        let mut tables = vec![raw.clone(), raw.dead_letter()];
         tables.extend(lakehouse.curated.values().filter(made_from).map(|table| table.name.clone()));
-        let expected: BTreeMap<i32, i64> = sent
-            .iter()
-            .filter(|((sent_to, _), _)| sent_to == topic)
-            .map(|((_, partition), count)| Ok((*partition, i64::try_from(*count)?)))
-            .collect::<anyhow::Result<_>>()?;
-        for table in tables {
-            loop {
-                let next = lake.next_offsets(&table, source, topic).await?;
-                if expected.iter().all(|(partition, count)| next.get(partition).is_some_and(|offset| offset >= count)) {
-                    break;
-                }
-                tokio::time::sleep(GLANCE).await;
+        for start in 1..=round {
+            let source = State::source(start);
+            let expected = if start < round {
+                lake.next_offsets(&raw, &source, topic).await?
+            } else {
+                sent.iter()
+                    .filter(|((sent_to, _), _)| sent_to == topic)
+                    .map(|((_, partition), count)| Ok((*partition, i64::try_from(*count)?)))
+                    .collect::<anyhow::Result<_>>()?
+            };
+            for table in &tables {
+                reached(lake, table, &source, topic, &expected).await?;
             }
         }
     }
     Ok(())
+}
+
+/// Waits until a table has these positions of a source's topic behind it.
+async fn reached(
+    lake: &Lake,
+    table: &TableName,
+    source: &str,
+    topic: &str,
+    expected: &BTreeMap<i32, i64>,
+) -> anyhow::Result<()> {
+    loop {
+        let next = lake.next_offsets(table, source, topic).await?;
+        if expected.iter().all(|(partition, count)| next.get(partition).is_some_and(|offset| offset >= count)) {
+            return Ok(());
+        }
+        tokio::time::sleep(GLANCE).await;
+    }
 }

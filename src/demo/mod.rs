@@ -7,6 +7,7 @@
 
 mod broker;
 pub(crate) mod clinic;
+mod ending;
 mod feed;
 pub(crate) mod people;
 mod round;
@@ -19,7 +20,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use lakeward_iam::{Authenticator, AuthenticatorConfig, DevelopmentIssuer};
 use lakeward_ingest::{Ingest, IngestConfig, IngestHandle, IngestMetrics, KafkaConfig};
 use lakeward_query::flight::TicketKey;
@@ -29,7 +30,6 @@ use lakeward_tables::{Lake, StorageConfig};
 use prometheus::Registry;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
-use tokio_util::sync::CancellationToken;
 
 use crate::cli::DemoArgs;
 use crate::declared::Declared;
@@ -69,27 +69,28 @@ struct Demo {
 
 /// Runs until Ctrl-C, or one round with `--once`.
 pub(crate) async fn run(args: DemoArgs) -> anyhow::Result<()> {
+    let end = ending::asked_for()?;
     telemetry::start(LogFormat::Text, &LogLevel::errors())?;
     let once = args.once;
     let mut demo = Demo::start(args).await?;
-    let sent = demo.feed.history(&demo.clinic).await?;
-    let source = State::source(demo.state.round);
-    feed::caught_up(&demo.lake, &demo.declared.lakehouse, &source, &sent).await?;
-    let filled = demo.started.elapsed();
-    let asker = round::Asker::new(&demo.servers.http, &demo.issuer, &demo.folder);
-    println!("{}", round::people_and_commands(&demo.clinic, &asker, demo.servers.flight, filled)?);
-    println!("{}", asker.side_by_side().await?);
-    if once {
-        let differences = round::differences(&demo, &asker).await?;
-        demo.servers.stop().await?;
-        demo.ingest.shutdown().await?;
-        if differences.is_empty() {
-            println!("all as expected");
-            return Ok(());
-        }
-        bail!("not as expected:\n{}", differences.join("\n"));
+    let folder = demo.folder.clone();
+    let outcome = tokio::select! {
+        biased;
+        () = end.cancelled() => if once { Err(anyhow!("ended before everything was checked")) } else { Ok(()) },
+        outcome = demo.round(once) => outcome,
+    };
+    if !once {
+        status::leave();
+        println!("Ending: the last commits …");
     }
-    demo.live().await
+    let ended = demo.end().await;
+    outcome.and(ended)?;
+    if once {
+        println!("all as expected");
+    } else {
+        println!("Everything that came is in {}.", folder.display());
+    }
+    Ok(())
 }
 
 impl Demo {
@@ -126,33 +127,37 @@ impl Demo {
         Ok(Self { clinic, state, folder, declared, lake, issuer, metrics, servers, ingest, feed, started })
     }
 
-    /// The trickle and the status line, until Ctrl-C.
-    async fn live(mut self) -> anyhow::Result<()> {
+    /// Fills the tables and shows them; then checks them, or goes on living without an end.
+    async fn round(&mut self, once: bool) -> anyhow::Result<()> {
+        let sent = self.feed.history(&self.clinic).await?;
+        feed::caught_up(&self.lake, &self.declared.lakehouse, self.state.round, &sent).await?;
+        let filled = self.started.elapsed();
+        let asker = round::Asker::new(&self.servers.http, &self.issuer, &self.folder);
+        println!("{}", round::people_and_commands(&self.clinic, &asker, self.servers.flight, filled)?);
+        println!("{}", asker.side_by_side().await?);
+        if !once {
+            return self.live().await;
+        }
+        let differences = round::differences(self, &asker).await?;
+        if differences.is_empty() { Ok(()) } else { bail!("not as expected:\n{}", differences.join("\n")) }
+    }
+
+    /// The trickle and the status line; ends by a failure alone.
+    async fn live(&mut self) -> anyhow::Result<()> {
         println!("Live now; Ctrl-C ends it, and the same command goes on where it stopped.\n");
-        let stop = CancellationToken::new();
         let (sent, live) = watch::channel(0);
-        let trickle = tokio::spawn({
-            let stop = stop.clone();
-            async move {
-                let ended = self.feed.trickle(&self.clinic, sent, stop.clone()).await;
-                stop.cancel();
-                ended
-            }
-        });
-        let line = tokio::spawn(status::line(Arc::clone(&self.metrics), live, stop.clone()));
-        let failure = tokio::select! {
-            pressed = tokio::signal::ctrl_c() => pressed.err().map(anyhow::Error::from),
-            error = self.servers.failed() => Some(error),
-            () = stop.cancelled() => None,
-        };
-        stop.cancel();
-        line.await?;
-        println!("Ending: the last commits …");
-        self.servers.stop().await?;
-        self.ingest.shutdown().await?;
-        let failure = failure.or(trickle.await?.err());
-        println!("Everything is in {}.", self.folder.display());
-        failure.map_or(Ok(()), Err)
+        tokio::select! {
+            ended = self.feed.trickle(&self.clinic, sent) => ended,
+            error = self.servers.failed() => Err(error),
+            () = status::line(&self.metrics, live) => Ok(()),
+        }
+    }
+
+    /// Lets running requests end while what was read is committed. The broker goes last: it must outlive its consumer.
+    async fn end(self) -> anyhow::Result<()> {
+        let (served, ingested) = tokio::join!(self.servers.stop(), self.ingest.shutdown());
+        served?;
+        Ok(ingested?)
     }
 }
 

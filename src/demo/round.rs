@@ -122,7 +122,7 @@ pub(super) async fn differences(demo: &Demo, asker: &Asker) -> anyhow::Result<Ve
 
 async fn counts(demo: &Demo) -> anyhow::Result<Vec<String>> {
     let mut differences = Vec::new();
-    let summary = demo.clinic.summary();
+    let summary = demo.clinic.summary(&demo.feed.landed);
     let mut compare = |what: String, found: u64, expected: u64| {
         if found != expected {
             differences.push(format!("{what}: {found} rows, expected {expected}"));
@@ -146,7 +146,7 @@ async fn counts(demo: &Demo) -> anyhow::Result<Vec<String>> {
 /// What each of the five must and must not see in the shown answers.
 async fn rights(demo: &Demo, asker: &Asker) -> anyhow::Result<Vec<String>> {
     let mut differences = Vec::new();
-    let patients = demo.clinic.summary().tables.get("patients").map_or(0, |count| count.rows);
+    let patients = demo.clinic.summary(&demo.feed.landed).tables.get("patients").map_or(0, |count| count.rows);
     let own = demo.clinic.people().iter().find_map(|person| person.patient_id.clone()).unwrap_or_default();
     let answers = asker.all().await?;
     let mut demand = |who: &str, holds: bool, what: &str| {

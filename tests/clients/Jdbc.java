@@ -1,4 +1,6 @@
+import java.io.BufferedReader;
 import java.io.IOException;
+import java.io.InputStreamReader;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -14,15 +16,18 @@ import java.sql.Timestamp;
 import java.sql.Types;
 import java.util.ArrayList;
 import java.util.Calendar;
+import java.util.HexFormat;
 import java.util.List;
 import java.util.Properties;
+import java.util.StringJoiner;
 import java.util.TimeZone;
 
 /**
  * Reads tables through the Arrow Flight SQL JDBC driver and writes what it saw as JSON, for rights.py to compare.
  *
- * <p>Arguments: HOST:PORT, purpose, output file, tables of the schema curated. The token comes by the environment
- * variable LAKEWARD_TOKEN.
+ * <p>Arguments: HOST:PORT, purpose, output file. What to ask comes by standard input, a line each: "table SCHEMA.TABLE KEY"
+ * is read whole and by a parameter for its key, "refused STATEMENT" is run for its error. The token comes by the
+ * environment variable LAKEWARD_TOKEN.
  */
 public final class Jdbc {
     private static final Calendar UTC = Calendar.getInstance(TimeZone.getTimeZone("UTC"));
@@ -32,26 +37,47 @@ public final class Jdbc {
         properties.put("useEncryption", "false");
         properties.put("token", System.getenv("LAKEWARD_TOKEN"));
         String url = "jdbc:arrow-flight-sql://" + arguments[0] + "/?x-lakeward-purpose=" + arguments[1];
+        List<String> lines = new BufferedReader(new InputStreamReader(System.in, StandardCharsets.UTF_8)).lines().toList();
         StringBuilder json = new StringBuilder("{");
         try (Connection connection = DriverManager.getConnection(url, properties)) {
             DatabaseMetaData metadata = connection.getMetaData();
             json.append("\"catalogs\":").append(texts(column(metadata.getCatalogs(), "TABLE_CAT")));
             json.append(",\"schemas\":").append(texts(column(metadata.getSchemas(), "TABLE_SCHEM")));
             json.append(",\"tables\":").append(texts(tables(metadata)));
-            StringBuilder columns = new StringBuilder("{"), rows = new StringBuilder("{"), prepared = new StringBuilder("{");
-            for (int index = 3; index < arguments.length; index++) {
-                String table = arguments[index];
-                String separator = index == 3 ? "" : ",";
-                columns.append(separator).append(text(table)).append(':');
-                columns.append(texts(column(metadata.getColumns(null, "curated", table, null), "COLUMN_NAME")));
-                rows.append(separator).append(text(table)).append(':').append(statement(connection, table));
-                prepared.append(separator).append(text(table)).append(':').append(prepared(connection, table));
+            StringJoiner columns = object(), rows = object(), prepared = object(), refused = object();
+            for (String line : lines) {
+                String[] words = line.split(" ", 2);
+                if (words[0].equals("refused")) {
+                    refused.add(text(words[1]) + ":" + refusal(connection, words[1]));
+                    continue;
+                }
+                String name = words[1].split(" ")[0], key = words[1].split(" ")[1], head = text(name) + ":";
+                String[] parts = name.split("\\.");
+                columns.add(head + texts(column(metadata.getColumns(null, parts[0], parts[1], null), "COLUMN_NAME")));
+                rows.add(head + statement(connection, name));
+                prepared.add(head + prepared(connection, name, key));
             }
-            json.append(",\"columns\":").append(columns).append('}');
-            json.append(",\"rows\":").append(rows).append('}');
-            json.append(",\"prepared\":").append(prepared).append('}');
+            json.append(",\"columns\":").append(columns);
+            json.append(",\"rows\":").append(rows);
+            json.append(",\"prepared\":").append(prepared);
+            json.append(",\"refused\":").append(refused);
         }
         Files.writeString(Path.of(arguments[2]), json.append("}\n"), StandardCharsets.UTF_8);
+    }
+
+    private static StringJoiner object() {
+        return new StringJoiner(",", "{", "}");
+    }
+
+    /** State and message of the error that a statement ends with; null where it does not. */
+    private static String refusal(Connection connection, String sql) {
+        try (Statement statement = connection.createStatement();
+                ResultSet results = statement.executeQuery(sql)) {
+            results.next();
+            return "null";
+        } catch (SQLException error) {
+            return "{\"state\":" + text(error.getSQLState()) + ",\"message\":" + text(error.getMessage()) + "}";
+        }
     }
 
     private static List<String> column(ResultSet results, String name) throws SQLException {
@@ -78,7 +104,7 @@ public final class Jdbc {
     private static String statement(Connection connection, String table) throws SQLException {
         StringBuilder json = new StringBuilder("[");
         try (Statement statement = connection.createStatement();
-                ResultSet results = statement.executeQuery("SELECT * FROM curated." + table)) {
+                ResultSet results = statement.executeQuery("SELECT * FROM " + table)) {
             ResultSetMetaData columns = results.getMetaData();
             for (boolean first = true; results.next(); first = false) {
                 json.append(first ? "{" : ",{");
@@ -99,22 +125,24 @@ public final class Jdbc {
             return timestamp == null ? null : timestamp.toInstant().toString();
         }
         Object value = results.getObject(index);
+        if (value instanceof byte[] bytes) {
+            return HexFormat.of().formatHex(bytes);
+        }
         return value == null ? null : value.toString();
     }
 
     /** Asks for the first key that the table shows, as a parameter. */
-    private static String prepared(Connection connection, String table) throws SQLException {
-        String key = table.substring(0, table.length() - 1) + "_id";
+    private static String prepared(Connection connection, String table, String key) throws SQLException {
         String chosen;
         try (Statement statement = connection.createStatement();
                 ResultSet results = statement.executeQuery(
-                        "SELECT " + key + " FROM curated." + table + " WHERE " + key + " IS NOT NULL ORDER BY 1 LIMIT 1")) {
+                        "SELECT " + key + " FROM " + table + " WHERE " + key + " IS NOT NULL ORDER BY 1 LIMIT 1")) {
             chosen = results.next() ? results.getString(1) : null;
         }
         int rows = 0;
         if (chosen != null) {
             try (PreparedStatement statement =
-                    connection.prepareStatement("SELECT * FROM curated." + table + " WHERE " + key + " = ?")) {
+                    connection.prepareStatement("SELECT * FROM " + table + " WHERE " + key + " = ?")) {
                 statement.setString(1, chosen);
                 try (ResultSet results = statement.executeQuery()) {
                     while (results.next()) {

@@ -1,6 +1,6 @@
 """Compares each table, read from S3 by another reader, with an independent reading of the bundles.
 
-For each curated table: the number of rows, each column's share of NULLs, and 200 random cells of each column. For each raw
+For each curated table: the number of rows, each column's share of NULLs, and random cells of each column. For each raw
 table: the number of rows, the payloads as JSON values, every position once; and that there are no dead letters.
 Exit status 1 and one line for each difference; no line names a value of a patient.
 """
@@ -13,10 +13,9 @@ from collections import Counter
 from pathlib import Path
 
 from . import expected
-from .lake import Lake, arguments, read_input, read_run
+from .lake import Lake, arguments, raw_name, read_input, read_run
 from .values import canonical
 
-CELLS = 200
 TOPIC_OF = {
     "Patient": "clinic.patient", "Practitioner": "clinic.practitioner", "Organization": "clinic.organization",
     "Location": "clinic.location", "Encounter": "clinic.encounter", "Condition": "clinic.condition",
@@ -35,7 +34,7 @@ class Findings:
         self.differences.append(sentence)
 
 
-def compare_curated(table: str, wanted: list[dict], found: list[dict], dice: random.Random, findings: Findings) -> None:
+def compare_curated(table: str, wanted: list[dict], found: list[dict], cells: int, dice: random.Random, findings: Findings) -> None:
     findings.compared["tables"] += 1
     if len(found) != len(wanted):
         findings.differ(f"curated.{table}: {len(found)} rows, {len(wanted)} expected")
@@ -54,7 +53,7 @@ def compare_curated(table: str, wanted: list[dict], found: list[dict], dice: ran
         if nulls_wanted * max(len(found), 1) != nulls_found * len(wanted):
             findings.differ(f"curated.{table}.{column}: {nulls_found} of {len(found)} are NULL, {nulls_wanted} of {len(wanted)} expected")
         wrong = absent = 0
-        for row in dice.sample(wanted, min(CELLS, len(wanted))):
+        for row in dice.sample(wanted, min(cells, len(wanted))):
             other = by_key.get(tuple(canonical(row[key]) for key in keys))
             findings.compared["cells"] += 1
             if other is None:
@@ -62,11 +61,11 @@ def compare_curated(table: str, wanted: list[dict], found: list[dict], dice: ran
             elif canonical(other[column]) != canonical(row[column]):
                 wrong += 1
         if wrong or absent:
-            findings.differ(f"curated.{table}.{column}: {wrong} cells differ and {absent} are absent of {min(CELLS, len(wanted))}")
+            findings.differ(f"curated.{table}.{column}: {wrong} cells differ and {absent} are absent of {min(cells, len(wanted))}")
 
 
 def compare_raw(topic: str, payloads: list[dict], found: list[dict], findings: Findings) -> None:
-    name = f"raw.{topic.replace('.', '_')}"
+    name = raw_name(topic)
     findings.compared["raw tables"] += 1
     if len(found) != len(payloads):
         findings.differ(f"{name}: {len(found)} rows, {len(payloads)} expected")
@@ -92,17 +91,18 @@ def offsets_by_partition(rows: list[dict]) -> dict[int, list[int]]:
 def main() -> None:
     parser = arguments(__doc__)
     parser.add_argument("--seed", type=int, default=int(time.time()))
+    parser.add_argument("--cells", type=int, default=200, help="of each column, drawn at random")
     options = parser.parse_args()
     run = read_run(options.run)
-    resources, derived = read_input(run, options.derived)
+    resources, derived = read_input(options.derived)
     lake, findings, dice = Lake(run), Findings(), random.Random(options.seed)
 
     for table, wanted in expected.tables(resources, derived, Path(run["lakehouse"]) / "reference").items():
-        compare_curated(table, wanted, lake.rows(f"curated.{table}"), dice, findings)
+        compare_curated(table, wanted, lake.rows(f"curated.{table}"), options.cells, dice, findings)
     sent = {TOPIC_OF[kind]: records for kind, records in resources.items() if kind in TOPIC_OF} | derived
     for topic, payloads in sent.items():
-        compare_raw(topic, payloads, lake.rows(f"raw.{topic.replace('.', '_')}"), findings)
-        letters = lake.rows(f"raw.{topic.replace('.', '_')}__dead_letter")
+        compare_raw(topic, payloads, lake.rows(raw_name(topic)), findings)
+        letters = lake.rows(f"{raw_name(topic)}__dead_letter")
         if letters:
             reasons = Counter(row["reason"] for row in letters)
             findings.differ(f"{topic}: {len(letters)} dead letters: {dict(reasons.most_common(5))}")

@@ -2,7 +2,8 @@
 
 From each Encounter an appointment, from each Claim a payment, from each patient consents, from each seventh Encounter a
 stock movement. Besides, each patient is booked once with whoever was seen last, a week after `--now`, and once with
-somebody else, which is cancelled. Writes one NDJSON file per topic; the same input gives the same bytes.
+somebody else, which is cancelled. To these come the records of `full.py`, whose resources stand in a bundle of their own.
+Writes one NDJSON file per topic, the bundle, and the list of all bundles; the same input gives the same bytes.
 """
 
 import argparse
@@ -13,6 +14,10 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
+from . import full
+
+# In the folder of the derived records: the paths of all bundles, these records' own included.
+BUNDLES = "bundles.json"
 KEYS = {"clinic.appointment": "id", "clinic.consent": "id", "erp.payment": "payment_id", "erp.stock_movement": "movement_id"}
 ITEMS = [("GLV-100", "Examination gloves"), ("SYR-005", "Syringe 5 ml"), ("BND-010", "Elastic bandage"), ("SWB-200", "Alcohol swab")]
 
@@ -148,10 +153,11 @@ def movements(encounters: list[dict]) -> Iterator[dict]:
 
 def derive(resources: dict[str, list[dict]], now: datetime.datetime) -> dict[str, list[dict]]:
     """The records of each topic, in the order in which they are sent."""
+    complete = full.derived(now)
     return {
-        "clinic.appointment": list(appointments(resources["Encounter"], now)),
-        "clinic.consent": list(consents(resources["Patient"])),
-        "erp.payment": list(payments(resources["Claim"])),
+        "clinic.appointment": [*appointments(resources["Encounter"], now), *complete["clinic.appointment"]],
+        "clinic.consent": [*consents(resources["Patient"]), *complete["clinic.consent"]],
+        "erp.payment": [*payments(resources["Claim"]), *complete["erp.payment"]],
         "erp.stock_movement": list(movements(resources["Encounter"])),
     }
 
@@ -164,6 +170,9 @@ def main() -> None:
     arguments = parser.parse_args()
     now = arguments.now or datetime.datetime.now(datetime.UTC).replace(hour=12, minute=0, second=0, microsecond=0)
     arguments.out.mkdir(parents=True, exist_ok=True)
+    full_bundle = arguments.out.resolve() / "full.bundle.json"
+    full_bundle.write_text(json.dumps(full.bundle(now)))
+    (arguments.out / BUNDLES).write_text(json.dumps([*(str(path.resolve()) for path in arguments.bundles), str(full_bundle)]))
     for topic, records in derive(load(arguments.bundles), now).items():
         lines = "".join(json.dumps(record, ensure_ascii=False, separators=(",", ":")) + "\n" for record in records)
         (arguments.out / f"{topic}.ndjson").write_text(lines)

@@ -26,6 +26,15 @@ class Refusal:
     position: dict | None = None
 
 
+@dataclass(frozen=True)
+class Answer:
+    """Rows, and the level of each column where it is told: in the body, and in the header `x-lakeward-levels`."""
+
+    rows: list[dict]
+    in_body: dict[str, str]
+    in_head: dict[str, str]
+
+
 class Http:
     """One who asks over HTTP."""
 
@@ -48,14 +57,25 @@ class Http:
 
     def sql(self, statement: str) -> list[dict] | Refusal:
         """Rows with the JSON's own values (numbers as Decimal), or why not."""
+        answer = self.answer(statement)
+        return answer if isinstance(answer, Refusal) else answer.rows
+
+    def answer(self, statement: str) -> "Answer | Refusal":
+        """The rows, and the level of each column as the body and as the head state it."""
         body = {"sql": statement} | ({"purpose": self.purpose} if self.purpose else {})
-        status, content, _ = self.call("/v1/sql", body)
+        status, content, headers = self.call("/v1/sql", body)
         answer = json.loads(content, parse_float=Decimal) if content else {}
         if status != 200:
             return Refusal(status, answer.get("code", ""), answer.get("refused"), answer.get("detail", ""), answer.get("position"))
         if answer.get("error") or answer.get("truncated"):
             raise SystemExit(f"an answer was not whole: {answer.get('error')}, truncated {answer.get('truncated')}")
-        return answer["rows"]
+        head = next((value for name, value in headers.items() if name.lower() == "x-lakeward-levels"), "").split(",")
+        names = [column["name"] for column in answer["columns"]]
+        return Answer(
+            rows=answer["rows"],
+            in_body={column["name"]: column["level"] for column in answer["columns"]},
+            in_head=dict(zip(names, head, strict=True)) if len(head) == len(names) else {},
+        )
 
     def tables(self) -> dict[str, dict[str, str]] | Refusal:
         """The columns of each visible table, with their levels."""

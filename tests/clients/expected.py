@@ -97,7 +97,7 @@ class Reading:
             "practitioner_id": resource["id"],
             "family_name": name["family"],
             "given_names": " ".join(name["given"]),
-            "specialty": None,
+            "specialty": coding(first(resource.get("qualification")).get("code")).get("display"),
             "license_number": identifier(resource, {"MD", "LN", "NPI"}, "http://hl7.org/fhir/sid/us-npi"),
         }
 
@@ -109,7 +109,7 @@ class Reading:
             "city": address.get("city"),
             "address_line": ", ".join(address["line"]),
             "phone": by_system(resource.get("telecom", []), "phone"),
-            "time_zone": None,
+            "time_zone": next((one["valueCode"] for one in resource.get("extension", []) if one["url"].endswith("/timezone")), None),
         }
 
     def appointments(self, resource: dict) -> Iterable[Row]:
@@ -224,7 +224,7 @@ class Reading:
 
     def documents(self, resource: dict) -> Iterable[Row]:
         attachment = resource["content"][0]["attachment"]
-        content = base64.b64decode(attachment["data"])
+        content = base64.b64decode(attachment["data"]) if "data" in attachment else None
         author = first(resource.get("author")).get("reference")
         yield {
             "document_id": resource["id"],
@@ -235,11 +235,11 @@ class Reading:
             "type_code": coding(resource["type"]).get("code"),
             "title": attachment.get("title") or resource.get("description"),
             "content_type": attachment["contentType"],
-            "size_bytes": len(content),
-            "sha256": hashlib.sha256(content).hexdigest(),
+            "size_bytes": attachment["size"] if content is None else len(content),
+            "sha256": None if content is None else hashlib.sha256(content).hexdigest(),
             "created_at": instant(resource["date"]),
             "content": content,
-            "content_url": None,
+            "content_url": attachment["url"] if content is None else None,
             "sensitivity": self.sensitivity(resource["type"]["coding"], needs_a_code=True),
         }
 
@@ -248,7 +248,7 @@ class Reading:
             "patient_id": bare(resource["patient"]["reference"]),
             "purpose": resource["scope"]["coding"][0]["code"],
             "granted": resource["status"] == "active" and resource["provision"]["type"] == "permit",
-            "expires_at": None,
+            "expires_at": instant(resource["provision"].get("period", {}).get("end")),
             "recorded_at": instant(resource["dateTime"]),
         }
 

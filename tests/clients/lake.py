@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 from deltalake import DeltaTable
 from deltalake.exceptions import TableNotFoundError
 
-from .derive import KEYS, load
+from .derive import BUNDLES, KEYS, load
 
 
 def arguments(description: str) -> argparse.ArgumentParser:
@@ -39,9 +39,9 @@ class Lake:
         schema, table = name.split(".")
         return DeltaTable(f"{self.url}/{schema}/{table}", storage_options=self.options)
 
-    def read(self, name: str) -> pa.Table:
-        """Rows that are not marked as deleted, without the engine's own columns."""
-        table = pa.table(self.delta(name).to_pyarrow_table())
+    def read(self, name: str, columns: list[str] | None = None) -> pa.Table:
+        """Rows that are not marked as deleted, without the engine's own columns; of raw tables perhaps some columns only."""
+        table = pa.table(self.delta(name).to_pyarrow_table(columns=columns))
         if "_lw_deleted" in table.column_names:
             table = table.filter(pc.invert(pc.fill_null(table["_lw_deleted"], False)))
         return table.select([column for column in table.column_names if not column.startswith("_lw_")])
@@ -53,11 +53,15 @@ class Lake:
             return []
 
 
+def raw_name(topic: str) -> str:
+    return f"raw.{topic.replace('.', '_')}"
+
+
 def read_run(path: Path) -> dict:
     return json.loads(path.read_text())
 
 
-def read_input(run: dict, derived: Path) -> tuple[dict[str, list[dict]], dict[str, list[dict]]]:
+def read_input(derived: Path) -> tuple[dict[str, list[dict]], dict[str, list[dict]]]:
     """The resources of the bundles, and the derived records by topic."""
     records = {topic: [json.loads(line) for line in (derived / f"{topic}.ndjson").read_text().splitlines()] for topic in KEYS}
-    return load([Path(path) for path in run["parts"]["bundles"]]), records
+    return load([Path(path) for path in json.loads((derived / BUNDLES).read_text())]), records

@@ -9,7 +9,7 @@ import calendar
 import csv
 import datetime
 import hmac
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -76,6 +76,8 @@ TAGS: dict[str, dict[str, tuple[str, ...]]] = {
         "clinic_id", key_event="movement_id", operational="item_code item_name batch quantity movement_reason moved_at"
     ),
 }  # fmt: skip
+# Columns of the stored tables that are the engine's own and nobody's to ask for.
+ENGINE_COLUMNS = ("_lw_version", "_lw_deleted")
 RAW_TAGS = {
     **{column: ("transport",) for column in ("source", "topic", "partition", "offset", "timestamp", "ingested_at")},
     "key": ("key.subject",),
@@ -95,6 +97,20 @@ class Rule:
     scope: str
     tags: frozenset[str]
     level: str
+
+
+@dataclass(frozen=True)
+class Scope:
+    """All lines of one role, table and scope: which rows, and the level of each column with the tag that gives it."""
+
+    role: str
+    name: str
+    holds: Callable[[Row], bool]
+    levels: dict[str, tuple[str, str]]
+
+
+def highest(levels: Iterable[tuple[str, str]]) -> tuple[str, str]:
+    return max(levels, key=lambda found: LEVELS.index(found[0]), default=("hidden", ""))
 
 
 def read_rules(path: Path) -> list[Rule]:
@@ -215,27 +231,37 @@ class Oracle:
     def visible(self, person: Person, name: str) -> bool:
         return bool(self.rules_of(person, name))
 
-    def see(self, person: Person, name: str, rows: list[Row]) -> tuple[list[Row], dict[str, set[str]]]:
-        """The rows as the person sees them, and the levels at which each column's cells stand."""
+    def scopes_of(self, person: Person, name: str) -> list[Scope]:
+        """The scopes under which the person sees something of a table, with the level of each column there."""
         schema, table = name.split(".")
         tags = TAGS[table] if schema == "curated" else DEAD_LETTER_TAGS if table.endswith("__dead_letter") else RAW_TAGS
-        rules = self.rules_of(person, name)
-        seen, levels = [], {column: set() for column in tags}
+        by_scope: dict[tuple[str, str], tuple[Callable[[Row], bool], list[Rule]]] = {}
+        for rule, holds in self.rules_of(person, name):
+            by_scope.setdefault((rule.role, rule.scope), (holds, []))[1].append(rule)
+        return [
+            Scope(role, scope, holds, {column: highest((rule.level, tag) for rule in rules for tag in own if tag in rule.tags or "*" in rule.tags) for column, own in tags.items()})
+            for (role, scope), (holds, rules) in by_scope.items()
+        ]  # fmt: skip
+
+    def see(self, person: Person, name: str, rows: list[Row]) -> list[Row]:
+        """The rows as the person sees them."""
+        scopes = self.scopes_of(person, name)
+        levels: dict[tuple[bool, ...], dict[str, tuple[str, str]]] = {}
+        seen = []
         for row in rows:
-            given = [rule for rule, holds in rules if holds(row)]
-            if not given:
+            held = tuple(bool(scope.holds(row)) for scope in scopes)
+            if not any(held):
                 continue
-            shown: Row = {}
-            for column in row:
-                level, tag = max(
-                    ((rule.level, tag) for rule in given for tag in tags[column] if tag in rule.tags or "*" in rule.tags),
-                    key=lambda found: LEVELS.index(found[0]),
-                    default=("hidden", ""),
-                )
-                levels[column].add(level)
-                shown[column] = self.mask(level, tag, column, row[column], person.purpose)
-            seen.append(shown)
-        return seen, levels
+            if held not in levels:
+                levels[held] = {column: highest(scope.levels[column] for scope, holds in zip(scopes, held, strict=True) if holds) for column in row}
+            seen.append({column: self.mask(*levels[held][column], column, value, person.purpose) for column, value in row.items()})
+        return seen
+
+    def stated(self, person: Person, name: str) -> dict[str, str]:
+        """What a client is to be told of each column: its level in every scope the person has, or that it varies."""
+        scopes = self.scopes_of(person, name)
+        found = {column: {scope.levels[column][0] for scope in scopes} for column in scopes[0].levels}
+        return {column: next(iter(levels)) if len(levels) == 1 else "varies" for column, levels in found.items()}
 
     # ---- Masks -----------------------------------------------------------------------------------------------------
 

@@ -4,6 +4,9 @@ import datetime
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 
+from . import full
+
+FULL_DOCTOR = "full doctor"
 Tables = dict[str, list[dict]]
 
 
@@ -23,7 +26,11 @@ class Person:
 
 
 def choose(tables: Tables, now: datetime.datetime) -> list[Person]:
-    """All people whose roles are built. Who treats many recently becomes the doctor; who treats next to many the head."""
+    """All people whose roles are built. Who treats many recently becomes the doctor; who treats next to many the head.
+
+    They come from Synthea's records. Beside them stand people of the full records, who see every column filled.
+    """
+    tables = {name: [row for row in rows if row.get("patient_id") not in full.PATIENTS] for name, rows in tables.items()}
     recent = now - datetime.timedelta(days=700)
     treated: dict[str, set[str]] = defaultdict(set)
     clinics_of: dict[str, Counter] = defaultdict(Counter)
@@ -64,6 +71,7 @@ def choose(tables: Tables, now: datetime.datetime) -> list[Person]:
         Person("hanna.head", "care", ("doctor",), head_claims),
         Person("rita.receptionist", "reception", ("receptionist",), {"roles": ["receptionist"], "clinics": upcoming[:1]}),
         *([Person("doctor with a booking", "care", ("doctor",), {"roles": ["doctor"], "staff_id": booked_only})] if booked_only else []),
+        *of_the_full_records(),
         Person("anna.analyst", "bi", ("analyst",), {"roles": ["analyst"]}),
         Person("egor.engineer", "engineering", ("data_engineer",), {"roles": ["data_engineer"]}),
         # Whom a mistake would let in: attributes that are missing, empty or of the wrong type, and words nobody declared.
@@ -75,4 +83,14 @@ def choose(tables: Tables, now: datetime.datetime) -> list[Person]:
         Person("receptionist with foreign clinics", "reception", ("receptionist",), {"roles": ["receptionist"], "clinics": ["nowhere"]}),
         Person("role nobody declared", "public", (), {"roles": ["superuser", "admin"]}),
         Person("dpo and analyst at once", "public", (), {"roles": ["dpo", "analyst"]}),
+    ]
+
+
+def of_the_full_records() -> list[Person]:
+    head = {"roles": ["doctor", "head_physician"], "staff_id": full.DOCTOR, "clinics": [full.CLINIC, full.OTHER_CLINIC]}
+    return [
+        Person("full patient", "self", ("patient",), {"roles": ["patient"], "patient_id": full.PATIENT}),
+        Person(FULL_DOCTOR, "care", ("doctor",), {"roles": ["doctor"], "staff_id": full.DOCTOR}),
+        Person("full head", "operations", ("head_physician",), head),
+        Person("full receptionist", "reception", ("receptionist",), {"roles": ["receptionist"], "clinics": [full.OTHER_CLINIC]}),
     ]

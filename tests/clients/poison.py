@@ -1,6 +1,7 @@
 """Records that nobody should send, and what each gets: a dead letter with its reason or its declared meaning; neighbours land.
 
 All go to one partition, a good record before and a good one after: when the last has landed, everything before it has.
+Each other topic gets one that is no JSON, so that every table of dead letters holds something. All carry a header.
 """
 
 import argparse
@@ -12,7 +13,7 @@ from pathlib import Path
 
 from confluent_kafka import Producer
 
-from .lake import Lake, read_run
+from .lake import Lake, raw_name, read_run
 
 TOPIC, RAW, CURATED = "clinic.practitioner", "raw.clinic_practitioner", "curated.practitioners"
 PARTITION = 0
@@ -44,12 +45,15 @@ RECORDS: list[tuple[str, bytes | None, str | None]] = [
     ("poison-gone", None, None),
     ("poison-after", practitioner("poison-after"), None),
 ]
+# What every other topic gets.
+OTHER = ("poison-other", b"this is no JSON either", "json.syntax")
+HEADERS = [("origin", b"poison")]
 # In the curated table at the end. Of a key that stands twice the last one counts, as in most readers of JSON.
 STAND = {"poison-before", "poison-large", "poison-twice", "poison-after"}
 
 
-def send(run: dict) -> dict[int, tuple[str, bytes | None, str | None]]:
-    """Sends them all; gives them by offset."""
+def send(run: dict, others: list[str]) -> dict[int, tuple[str, bytes | None, str | None]]:
+    """Sends them all; gives those of the one topic by offset."""
     kafka = run["parts"]["kafka"]
     user = kafka["users"]["producer"]
     producer = Producer({
@@ -67,13 +71,15 @@ def send(run: dict) -> dict[int, tuple[str, bytes | None, str | None]]:
         def note(error: object, message: object) -> None:
             if error:
                 failures.append(f"{record[0]}: {error}")
-            else:
+            elif message.topic() == TOPIC:
                 by_offset[message.offset()] = record
 
         return note
 
     for record in RECORDS:
-        producer.produce(TOPIC, key=record[0].encode(), value=record[1], partition=PARTITION, on_delivery=delivered(record))
+        producer.produce(TOPIC, key=record[0].encode(), value=record[1], partition=PARTITION, headers=HEADERS, on_delivery=delivered(record))
+    for topic in others:
+        producer.produce(topic, key=OTHER[0].encode(), value=OTHER[1], partition=PARTITION, headers=HEADERS, on_delivery=delivered(OTHER))
     producer.flush(60)
     if failures or len(by_offset) != len(RECORDS):
         sys.exit(f"the broker took {len(by_offset)} of {len(RECORDS)} records: {failures}")
@@ -97,7 +103,8 @@ def main() -> None:
     parser.add_argument("--run", type=Path, required=True, help="run.json of `python -m parts config`")
     run = read_run(parser.parse_args().run)
     lake = Lake(run)
-    sent = send(run)
+    others = [topic for topic in run["parts"]["kafka"]["topics"] if topic != TOPIC]
+    sent = send(run, others)
     bad = {offset: reason for offset, (_, _, reason) in sent.items() if reason}
 
     def standing() -> set[str]:
@@ -105,6 +112,9 @@ def main() -> None:
 
     until("the last good record is curated", lambda: "poison-after" in standing())
     until("every bad record is a dead letter", lambda: len(at(lake.rows(f"{RAW}__dead_letter"), sent)) >= len(bad))
+
+    for topic in others:
+        until(f"{topic} has its dead letter", lambda topic=topic: [row["reason"][: len(OTHER[2])] for row in lake.rows(f"{raw_name(topic)}__dead_letter")] == [OTHER[2]])
 
     differences = []
     letters, raw = at(lake.rows(f"{RAW}__dead_letter"), sent), at(lake.rows(RAW), sent)

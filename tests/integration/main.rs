@@ -9,3 +9,27 @@ mod demo;
 mod real;
 mod serve;
 mod stand_in;
+
+use std::time::Duration;
+
+use tokio::sync::Mutex;
+
+/// Held by what measures time or needs the whole machine: such tests do not run beside each other.
+static ALONE: Mutex<()> = Mutex::const_new(());
+
+/// Asks again and again until the answer is the wanted one; `what` is said when that takes longer than `patience`.
+async fn until<T, F>(what: &str, patience: Duration, mut ask: impl FnMut() -> F) -> T
+where
+    F: Future<Output = Result<T, String>>,
+{
+    let deadline = tokio::time::Instant::now() + patience;
+    loop {
+        match ask().await {
+            Ok(wanted) => return wanted,
+            Err(last) => {
+                assert!(tokio::time::Instant::now() < deadline, "after {patience:?} still not: {what}; last: {last}");
+            }
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}

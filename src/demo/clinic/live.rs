@@ -14,7 +14,7 @@ use super::erp;
 use super::history::{complaint, write_patient_version};
 use super::patients::{Patient, seen_by};
 use super::registry::{self, Purpose};
-use super::timeline::{Event, Fate, Timeline};
+use super::timeline::{Entry, Fate, Timeline};
 use super::visits::{Outcome, Visit};
 
 /// Bookings that may still change.
@@ -29,7 +29,7 @@ pub(super) struct Live {
     patients: Vec<Patient>,
     chance: Chance,
     /// What is due, by time and then by the order of its making.
-    queue: BTreeMap<(DateTime<Utc>, u64), Event>,
+    queue: BTreeMap<(DateTime<Utc>, u64), Entry>,
     made: u64,
     next_activity: DateTime<Utc>,
     activities: u64,
@@ -55,7 +55,7 @@ impl Live {
         patients: Vec<Patient>,
         seed: u64,
         epoch: DateTime<Utc>,
-        arranged: Vec<Event>,
+        arranged: Vec<Entry>,
     ) -> Self {
         let mut live = Self {
             chain,
@@ -67,14 +67,14 @@ impl Live {
             activities: 0,
             bookings: VecDeque::with_capacity(OPEN_BOOKINGS),
         };
-        for event in arranged {
-            live.push(event);
+        for entry in arranged {
+            live.push(entry);
         }
         live
     }
 
-    fn push(&mut self, event: Event) {
-        self.queue.insert((event.timestamp, self.made), event);
+    fn push(&mut self, entry: Entry) {
+        self.queue.insert((entry.event.timestamp, self.made), entry);
         self.made += 1;
     }
 
@@ -121,7 +121,7 @@ impl Live {
                 entry.event.timestamp = sent;
                 sent += TimeDelta::milliseconds(self.chance.between(150, 900));
             }
-            self.push(entry.event);
+            self.push(entry);
         }
     }
 
@@ -197,9 +197,9 @@ impl Live {
 }
 
 impl Iterator for Live {
-    type Item = Event;
+    type Item = Entry;
 
-    fn next(&mut self) -> Option<Event> {
+    fn next(&mut self) -> Option<Entry> {
         loop {
             if let Some(entry) = self.queue.first_entry()
                 && entry.key().0 <= self.next_activity

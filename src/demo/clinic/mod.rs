@@ -26,6 +26,7 @@ mod tests;
 mod timeline;
 mod visits;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
@@ -48,6 +49,9 @@ pub(crate) struct ClinicConfig {
     pub(crate) epoch: DateTime<Utc>,
 }
 
+/// Numbers of events by topic and partition.
+pub(crate) type Counts = BTreeMap<(&'static str, i32), u64>;
+
 /// The chain of clinics.
 #[derive(Debug)]
 pub(crate) struct Clinic {
@@ -66,8 +70,7 @@ impl Clinic {
         let people = people::people(&chain, &patients);
         let mut history = timeline.sorted();
         let later = history.split_off(history.partition_point(|entry| entry.event.timestamp <= epoch));
-        let arranged = later.into_iter().map(|entry| entry.event).collect();
-        Self { history, live: Live::new(chain, patients, seed, epoch, arranged), people }
+        Self { history, live: Live::new(chain, patients, seed, epoch, later), people }
     }
 
     /// What happened up to the epoch, in the order of time.
@@ -77,7 +80,7 @@ impl Clinic {
 
     /// What happens after the epoch, in the order of the times when it is due; endless.
     pub(crate) fn live(&self) -> impl Iterator<Item = Event> + Send + use<> {
-        self.live.clone()
+        self.live.clone().map(|entry| entry.event)
     }
 
     /// Who may sign in.
@@ -85,8 +88,26 @@ impl Clinic {
         &self.people
     }
 
-    /// What the lakehouse should hold after the history.
-    pub(crate) fn summary(&self) -> Summary {
-        summary::summary(&self.history)
+    /// What the lakehouse should hold after the history and so many live events of each topic and partition.
+    pub(crate) fn summary(&self, live: &Counts) -> Summary {
+        let mut left = live.clone();
+        left.retain(|_, count| *count > 0);
+        let mut stream = self.live.clone();
+        let landed = std::iter::from_fn(|| {
+            while !left.is_empty() {
+                let entry = stream.next()?;
+                let of = (entry.event.topic, entry.event.partition);
+                if let Some(count) = left.get_mut(&of) {
+                    *count -= 1;
+                    if *count == 0 {
+                        left.remove(&of);
+                    }
+                    return Some(entry);
+                }
+            }
+            None
+        });
+        let landed: Vec<Entry> = landed.collect();
+        summary::summary(self.history.iter().chain(&landed))
     }
 }

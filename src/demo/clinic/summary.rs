@@ -1,10 +1,10 @@
-//! What the lakehouse should hold once it has taken in the whole history.
+//! What the lakehouse should hold once it has taken in the whole history, and perhaps the beginning of what is live.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::timeline::{Defect, Entry, Fate};
 
-/// Counts after the history, by topic and by curated table.
+/// Counts, by topic and by curated table.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Summary {
     /// By topic.
@@ -40,11 +40,11 @@ pub(crate) struct TableCount {
 }
 
 /// Counts.
-pub(super) fn summary(history: &[Entry]) -> Summary {
+pub(super) fn summary<'a>(entries: impl Iterator<Item = &'a Entry>) -> Summary {
     let mut summary = Summary::default();
     let mut newest: BTreeMap<(&'static str, &str), &Fate> = BTreeMap::new();
     let mut special = BTreeSet::new();
-    for Entry { event, fate } in history {
+    for Entry { event, fate } in entries {
         let topic = summary.topics.entry(event.topic).or_default();
         topic.messages += 1;
         topic.bytes += event.payload.len() as u64;

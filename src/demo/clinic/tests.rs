@@ -101,7 +101,7 @@ fn events_come_in_the_order_of_time_and_live_begins_after_the_epoch() {
 
 #[test]
 fn the_usual_size_fits_the_embedded_broker() {
-    let summary = Clinic::new(config(200)).summary();
+    let summary = Clinic::new(config(200)).summary(&BTreeMap::new());
     assert!((10_000..20_000).contains(&messages(&summary)), "{} messages", messages(&summary));
     let bytes: u64 = summary.topics.values().map(|topic| topic.bytes).sum();
     assert!(bytes < 10_000_000, "{bytes} bytes");
@@ -135,9 +135,9 @@ fn only_the_records_that_the_summary_names_are_broken() {
     let history: Vec<Event> = clinic.history().collect();
     let found = history.iter().filter(|event| broken(event)).count() as u64;
     assert_eq!(found, 5);
-    assert_eq!(dead_letters(&clinic.summary()), found);
+    assert_eq!(dead_letters(&clinic.summary(&BTreeMap::new())), found);
     let kinds: BTreeSet<Defect> =
-        clinic.summary().topics.values().flat_map(|topic| topic.dead_letters.keys().copied()).collect();
+        clinic.summary(&BTreeMap::new()).topics.values().flat_map(|topic| topic.dead_letters.keys().copied()).collect();
     assert_eq!(kinds, BTreeSet::from([Defect::NotJson, Defect::MissingId, Defect::WrongType]));
     assert!(clinic.live().take(3_000).any(|event| broken(&event)), "live has some as well");
 }
@@ -201,7 +201,7 @@ fn the_summary_counts_what_an_independent_count_finds() {
         newest.insert((event.topic, event.key.clone()), value);
     }
     let count = |topic: &str| newest.keys().filter(|(name, _)| *name == topic).count() as u64;
-    let summary = clinic.summary();
+    let summary = clinic.summary(&BTreeMap::new());
     for (table, topic) in [
         ("patients", "clinic.patient"),
         ("practitioners", "clinic.practitioner"),

@@ -7,7 +7,8 @@ use std::time::Duration;
 use reqwest::StatusCode;
 use serde_json::Value;
 
-use super::parts::{Run, succeed, until};
+use super::parts::{Run, succeed};
+use crate::until;
 
 /// A running `lakeward serve`; killed when dropped.
 pub(super) struct Serve {
@@ -102,6 +103,16 @@ impl Serve {
     pub(super) async fn until_landed(&self, events: u64, patience: Duration) {
         until("the events are in the raw tables", patience, || async move {
             let landed = self.counter("lakeward_ingest_messages_total").await?;
+            if landed >= events { Ok(()) } else { Err(format!("{landed} of {events}")) }
+        })
+        .await;
+    }
+
+    /// The same of one topic.
+    pub(super) async fn until_landed_of(&self, topic: &str, events: u64, patience: Duration) {
+        let name = format!("lakeward_ingest_messages_total{{topic=\"{topic}\"}}");
+        until("the topic's events are in the raw table", patience, || async {
+            let landed = self.counter(&name).await?;
             if landed >= events { Ok(()) } else { Err(format!("{landed} of {events}")) }
         })
         .await;

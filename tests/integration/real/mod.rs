@@ -2,57 +2,48 @@
 //! clients: delta-rs' Python package, ADBC, the JDBC driver, Python's HTTP.
 
 mod lakeward;
+mod load;
 mod parts;
 
-use std::path::Path;
+use std::ffi::OsStr;
 use std::time::Duration;
 
-use lakeward::{Serve, produce};
-use parts::{check, parts, python, succeed, until};
+use lakeward::Serve;
+use load::Load;
+use parts::{check, parts};
 use reqwest::StatusCode;
+
+use crate::until;
 
 /// What is waited for at most; only a failure takes so long.
 const PATIENCE: Duration = Duration::from_secs(120);
-
-/// Records of the bundles that `lakeward serve` must have landed before it is killed: the middle of the load.
-const MIDDLE: u64 = 3_000;
-
-/// The topics whose records are made from the bundles, and the field that is their key.
-const DERIVED: [(&str, &str); 4] = [
-    ("clinic.appointment", "id"),
-    ("clinic.consent", "id"),
-    ("erp.payment", "payment_id"),
-    ("erp.stock_movement", "movement_id"),
-];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn from_synthea_to_masked_answers_through_a_kill_in_the_middle() {
     let Some(parts) = parts().await else { return };
     let run = parts.configure("main", &[]);
-    let derived = run.folder.join("derived");
-    succeed(python().args(["-m", "clients.derive"]).args(parts.bundles()).arg("--out").arg(&derived));
+    let load = Load::chosen();
+    let records = load.derive(&parts, &run);
+    let (mut serve, killed) = load.send(&run, &records).await;
 
-    let mut first = Serve::start(&run, &[("LAKEWARD_INGEST_COMMIT_INTERVAL", "200ms")]);
-    first.until_ready(PATIENCE).await;
-    let bundles = parts.bundles();
-    let bundles: Vec<&Path> = bundles.iter().map(std::path::PathBuf::as_path).collect();
-    tokio::join!(produce(&run, &["--fhir"], &bundles), async {
-        first.until_landed(MIDDLE, PATIENCE).await;
-        first.kill();
-    });
-    for (topic, key) in DERIVED {
-        produce(&run, &["--topic", topic, "--key", key], &[&derived.join(format!("{topic}.ndjson"))]).await;
-    }
-
-    let mut second = Serve::start(&run, &[]);
-    second.until_caught_up(PATIENCE).await;
-    let with_run: [&Path; 2] = [Path::new("--run"), &run.json];
-    check("clients.counts", &[with_run[0], with_run[1], Path::new("--derived"), &derived]).await;
-    check("clients.rights", &with_run).await;
-    check("clients.refusals", &with_run).await;
-    check("clients.poison", &with_run).await;
-    assert!(second.is_running());
-    let ended = second.terminate(Duration::from_secs(30)).await;
+    let killed: Vec<&OsStr> = killed.iter().map(AsRef::as_ref).collect();
+    check("clients.middle", &run, &killed).await;
+    let seed = load.seed.to_string();
+    let counted: [&OsStr; 6] = [
+        "--derived".as_ref(),
+        records.derived.as_ref(),
+        "--seed".as_ref(),
+        seed.as_ref(),
+        "--cells".as_ref(),
+        load.cells.as_ref(),
+    ];
+    check("clients.counts", &run, &counted).await;
+    // What nobody should send comes before the rights: who may see dead letters is among them.
+    check("clients.poison", &run, &[]).await;
+    check("clients.rights", &run, &[]).await;
+    check("clients.refusals", &run, &[]).await;
+    assert!(serve.is_running());
+    let ended = serve.terminate(Duration::from_secs(30)).await;
     assert!(ended.success(), "SIGTERM: {ended}");
 }
 

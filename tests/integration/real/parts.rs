@@ -3,18 +3,23 @@
 //! `tests/parts` starts them; what it needs is set up by `tests/parts/setup.sh test`. They end with this process: their
 //! standard input closes.
 
+use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
-use std::time::Duration;
 
 use serde_json::Value;
 use tokio::sync::{Mutex, MutexGuard};
 
+use crate::ALONE;
+
 static PARTS: Mutex<Option<Parts>> = Mutex::const_new(None);
 
 /// The parts that run, for one test at a time.
-pub(super) struct Held(MutexGuard<'static, Option<Parts>>);
+pub(super) struct Held(
+    MutexGuard<'static, Option<Parts>>,
+    #[expect(dead_code, reason = "held")] MutexGuard<'static, ()>,
+);
 
 impl std::ops::Deref for Held {
     type Target = Parts;
@@ -33,6 +38,7 @@ impl std::ops::DerefMut for Held {
 ///
 /// With `CI` set, or where `make test` has found everything, nothing may be missing.
 pub(super) async fn parts() -> Option<Held> {
+    let alone = ALONE.lock().await;
     let mut held = PARTS.lock().await;
     if held.is_none() {
         let check = python().args(["-m", "parts", "check"]).output().expect("bash runs");
@@ -45,7 +51,7 @@ pub(super) async fn parts() -> Option<Held> {
         }
         *held = Some(tokio::task::spawn_blocking(Parts::start).await.expect("the parts start"));
     }
-    Some(Held(held))
+    Some(Held(held, alone))
 }
 
 /// Where the parts and everything of this run stand.
@@ -127,11 +133,11 @@ pub(super) fn python() -> Command {
     command
 }
 
-/// Runs a check that speaks for itself; what it printed is shown either way.
-pub(super) async fn check(client: &str, arguments: &[&Path]) {
+/// Runs a check of a run that speaks for itself; what it printed is shown either way.
+pub(super) async fn check(client: &str, run: &Run, arguments: &[&OsStr]) {
     let started = std::time::Instant::now();
     let mut command = python();
-    command.args(["-m", client]).args(arguments);
+    command.args(["-m", client, "--run"]).arg(&run.json).args(arguments);
     let output = tokio::task::spawn_blocking(move || succeed(&mut command)).await.unwrap();
     eprintln!("{client} ({:.0} s): {}", started.elapsed().as_secs_f64(), output.trim());
 }
@@ -148,21 +154,4 @@ fn line(output: &mut impl BufRead) -> Value {
     let mut line = String::new();
     output.read_line(&mut line).unwrap();
     serde_json::from_str(&line).unwrap_or_else(|_| panic!("the parts said `{line}`"))
-}
-
-/// Asks again and again until the answer is the wanted one; `what` is said when that takes longer than `patience`.
-pub(super) async fn until<T, F>(what: &str, patience: Duration, mut ask: impl FnMut() -> F) -> T
-where
-    F: Future<Output = Result<T, String>>,
-{
-    let deadline = tokio::time::Instant::now() + patience;
-    loop {
-        match ask().await {
-            Ok(wanted) => return wanted,
-            Err(last) => {
-                assert!(tokio::time::Instant::now() < deadline, "after {patience:?} still not: {what}; last: {last}");
-            }
-        }
-        tokio::time::sleep(Duration::from_millis(200)).await;
-    }
 }
