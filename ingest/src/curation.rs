@@ -1,9 +1,9 @@
 //! The curated SELECTs of one topic, run over decoded events.
 //!
 //! Each SELECT is planned once: `_lw_row`, the contract's columns cast to the contract's types, and one boolean for each
-//! quality rule over those columns. Events are given some at a time, soon after they were decoded. An event for which a SELECT fails, a
-//! required column is NULL or a quality rule is not TRUE gives no row in any table, but a dead letter. SELECTs look at one
-//! event at a time: a batch may be cut anywhere.
+//! quality rule over those columns. Events are given some at a time, soon after they were decoded. An event for which a
+//! SELECT fails, a required column is NULL or a quality rule is not TRUE gives no row in any table, but a dead letter.
+//! SELECTs look at one event at a time: a batch may be cut anywhere.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

@@ -7,11 +7,11 @@ Exit status 1 and one line for each difference; no line names a value of a patie
 
 import json
 import random
-import sys
 import time
 from collections import Counter
 from pathlib import Path
 
+from . import verdict
 from . import expected
 from .lake import Lake, arguments, raw_name, read_input, read_run
 from .values import canonical
@@ -108,9 +108,7 @@ def main() -> None:
             findings.differ(f"{topic}: {len(letters)} dead letters: {dict(reasons.most_common(5))}")
 
     print(f"seed {options.seed}; compared {dict(findings.compared)}; {len(findings.differences)} differences")
-    for difference in findings.differences:
-        print(difference, file=sys.stderr)
-    sys.exit(1 if findings.differences else 0)
+    verdict.give(findings.differences)
 
 
 if __name__ == "__main__":

@@ -6,9 +6,9 @@ part: those of the bundles and those of derived records.
 
 import argparse
 import datetime
-import sys
 from pathlib import Path
 
+from . import verdict
 from .derive import KEYS
 from .lake import Lake, raw_name, read_run
 
@@ -33,8 +33,7 @@ def main() -> None:
     for kind, topics in (("derived records", set(KEYS)), ("the bundles", set(times) - set(KEYS))):
         if not any(row["ingested_at"] < moments[0] for topic in topics for row in times[topic]):
             differences.append(f"at the first kill nothing of {kind} had landed")
-    print("\n".join(differences), file=sys.stderr)
-    sys.exit(1 if differences else 0)
+    verdict.give(differences)
 
 
 if __name__ == "__main__":

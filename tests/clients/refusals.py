@@ -1,11 +1,11 @@
 """Bad credentials, statements of a kind that is refused, and claims that open nothing: all asked from outside."""
 
 import argparse
-import sys
 from pathlib import Path
 
 import pyarrow as pa
 
+from . import verdict
 from .endpoint import Adbc, Http, Refusal
 from .lake import read_run
 from .tokens import Mint
@@ -170,9 +170,7 @@ def main() -> None:
     for part in (bad_tokens, refused_statements, leaking_errors, purposes):
         part(check, run, mint)
     print(f"{check.count} statements, {len(check.differences)} differences")
-    for difference in check.differences:
-        print(difference, file=sys.stderr)
-    sys.exit(1 if check.differences else 0)
+    verdict.give(check.differences)
 
 
 if __name__ == "__main__":

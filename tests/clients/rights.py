@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from . import verdict
 from . import oracle
 from .check import Check, absent_name
 from .endpoint import Adbc, Answer, Http, Refusal, typed
@@ -110,9 +111,7 @@ def main() -> None:
     tried.report(check)
 
     print(f"{len(people)} people, {len(tables)} tables, {dict(check.compared)}; {len(check.differences)} differences")
-    for difference in check.differences:
-        print(difference, file=sys.stderr)
-    sys.exit(1 if check.differences else 0)
+    verdict.give(check.differences)
 
 
 if __name__ == "__main__":
