@@ -56,10 +56,10 @@ round by round, median with the least and the most.
 {megabytes} MB of Synthea's Observations stand in three partitions of a real broker in plain text on this machine. In each of
 {ingest_rounds} rounds Lakeward (`Ingest::start` with the shipped `sql/`, the topic's part of it) and the Python job
 (`benches/rival/ingest.py`: confluent-kafka, pyarrow and deltalake, raw and curated) read all of it into empty Delta tables
-in a local folder, each in a process of its own, the order changing from round to round. Both write zstd level 1 and commit by
-64 MB. Clock and processor time run from before the first poll to the last commit of every table, without the start of the
+in a local folder, each in a process of its own, the order changing from round to round. After each round the two curated
+tables are compared: the same rows, cell for cell, or the bench ends. Both write zstd level 1 and commit by 64 MB. Clock and processor time run from before the first poll to the last commit of every table, without the start of the
 process; the processor time is that of the process, not of the broker. Lakeward's holds what the Python job does
-not do: joining the consumer group, dead letters, quality rules, the hidden table of special encounters.
+not do: joining the consumer group, dead letters, quality rules, versions of things, the hidden table of special encounters.
 
 ## How the query pairs are measured
 

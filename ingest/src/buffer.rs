@@ -5,12 +5,15 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use arrow::array::{
-    ArrayBuilder, ArrayRef, BinaryBuilder, Int32Builder, Int64Builder, ListArray, RecordBatch, StringArray,
-    StringBuilder, StructArray, TimestampMicrosecondArray, TimestampMicrosecondBuilder,
+    ArrayBuilder, ArrayRef, AsArray, BinaryArray, BinaryBuilder, Int32Builder, Int64Builder, ListArray,
+    NullBufferBuilder, RecordBatch, StringArray, StringBuilder, StructArray, TimestampMicrosecondArray,
+    TimestampMicrosecondBuilder,
 };
-use arrow::buffer::OffsetBuffer;
+use arrow::buffer::{Buffer, OffsetBuffer};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, SchemaRef};
+use arrow::error::ArrowError;
+use parking_lot::Mutex;
 use rdkafka::message::{BorrowedHeaders, Headers};
 
 use crate::error::IngestError;
@@ -48,13 +51,66 @@ pub(crate) struct TopicBuffer {
     timestamp: TimestampMicrosecondBuilder,
     key: BinaryBuilder,
     headers: HeaderColumn,
-    payload: BinaryBuilder,
+    payload: Payloads,
+    spare: Spare,
     ranges: Ranges,
     rows: usize,
     bytes: usize,
     opened: Option<Instant>,
-    /// Messages and bytes of payload of the last batch: the next one will be of that size.
-    last: (usize, usize),
+    /// Bytes of payload of the last batch: the next one will be of that size.
+    last: usize,
+}
+
+/// Payloads side by side in one block of memory.
+#[derive(Debug)]
+struct Payloads {
+    values: Vec<u8>,
+    ends: Vec<i32>,
+    valid: NullBufferBuilder,
+}
+
+impl Payloads {
+    fn within(values: Vec<u8>) -> Self {
+        Payloads { values, ends: vec![0], valid: NullBufferBuilder::new(0) }
+    }
+
+    fn push(&mut self, payload: Option<&[u8]>) {
+        self.values.extend_from_slice(payload.unwrap_or_default());
+        self.ends.push(self.values.len() as i32);
+        self.valid.append(payload.is_some());
+    }
+
+    fn finish(&mut self) -> Result<BinaryArray, ArrowError> {
+        let Payloads { values, ends, mut valid } = std::mem::replace(self, Payloads::within(Vec::new()));
+        BinaryArray::try_new(OffsetBuffer::new(ends.into()), Buffer::from_vec(values), valid.finish())
+    }
+}
+
+/// The memory in which the payloads of a batch stood, kept for the next batch of whatever topic: to take so much from the
+/// system anew costs more than to fill it. One block at most.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Spare(Arc<Mutex<Vec<u8>>>);
+
+impl Spare {
+    /// Takes back the payloads' memory of a batch, unless somebody looks into it still.
+    pub(crate) fn keep(&self, rows: RecordBatch) {
+        let payload = rows.column_by_name("payload").and_then(|column| column.as_binary_opt::<i32>()).cloned();
+        drop(rows);
+        let values = payload.and_then(|payload| payload.into_parts().1.into_vec().ok());
+        if let Some(mut values) = values {
+            values.clear();
+            let mut kept = self.0.lock();
+            if kept.capacity() < values.capacity() {
+                *kept = values;
+            }
+        }
+    }
+
+    /// A block that is empty; of so many bytes where none was kept.
+    fn block(&self, bytes: usize) -> Vec<u8> {
+        let kept = std::mem::take(&mut *self.0.lock());
+        if kept.capacity() > 0 { kept } else { Vec::with_capacity(bytes) }
+    }
 }
 
 /// A batch that takes no more messages.
@@ -64,11 +120,13 @@ pub(crate) struct Sealed {
     pub(crate) rows: RecordBatch,
     pub(crate) ranges: Ranges,
     pub(crate) bytes: usize,
+    /// Where the memory of the rows goes once they are committed.
+    pub(crate) spare: Spare,
 }
 
 impl TopicBuffer {
     /// `schema` is that of the raw table.
-    pub(crate) fn new(schema: SchemaRef, source: &str, topic: &str) -> Self {
+    pub(crate) fn new(schema: SchemaRef, source: &str, topic: &str, spare: Spare) -> Self {
         TopicBuffer {
             schema,
             source: source.to_owned(),
@@ -78,12 +136,13 @@ impl TopicBuffer {
             timestamp: TimestampMicrosecondBuilder::new(),
             key: BinaryBuilder::new(),
             headers: HeaderColumn::default(),
-            payload: BinaryBuilder::new(),
+            payload: Payloads::within(Vec::new()),
+            spare,
             ranges: Ranges::new(),
             rows: 0,
             bytes: 0,
             opened: None,
-            last: (0, 0),
+            last: 0,
         }
     }
 
@@ -103,13 +162,13 @@ impl TopicBuffer {
     pub(crate) fn push(&mut self, message: &Incoming<'_>, position: i64) {
         if self.opened.is_none() {
             self.opened = Some(Instant::now());
-            self.payload = BinaryBuilder::with_capacity(self.last.0, self.last.1);
+            self.payload = Payloads::within(self.spare.block(self.last));
         }
         self.partition.append_value(message.partition);
         self.offset.append_value(message.offset);
         self.timestamp.append_option(message.timestamp.map(|millis| millis.saturating_mul(1000)));
         self.key.append_option(message.key);
-        self.payload.append_option(message.payload);
+        self.payload.push(message.payload);
         let header_bytes = self.headers.push(message.headers);
         let next = message.offset + 1;
         self.ranges.entry(message.partition).or_insert(Range { from: position, next }).next = next;
@@ -121,7 +180,7 @@ impl TopicBuffer {
     pub(crate) fn seal(&mut self) -> Result<Sealed, IngestError> {
         let now = chrono::Utc::now().timestamp_micros();
         let rows = std::mem::take(&mut self.rows);
-        self.last = (rows, self.payload.values_slice().len());
+        self.last = self.payload.values.len();
         let columns: [(&str, ArrayRef); 8] = [
             ("source", Arc::new(StringArray::from_iter_values(std::iter::repeat_n(&self.source, rows)))),
             ("topic", Arc::new(StringArray::from_iter_values(std::iter::repeat_n(&self.topic, rows)))),
@@ -130,7 +189,7 @@ impl TopicBuffer {
             ("timestamp", Arc::new(self.timestamp.finish().with_timezone("UTC"))),
             ("ingested_at", Arc::new(TimestampMicrosecondArray::from_value(now, rows).with_timezone("UTC"))),
             ("key", Arc::new(self.key.finish())),
-            ("payload", Arc::new(self.payload.finish())),
+            ("payload", Arc::new(self.payload.finish()?)),
         ];
         let headers = std::mem::take(&mut self.headers);
         let mut headers = Some(headers);
@@ -146,7 +205,7 @@ impl TopicBuffer {
         let rows = RecordBatch::try_new(Arc::clone(&self.schema), arrays.collect::<Result<_, _>>()?)?;
         self.opened = None;
         let (ranges, bytes) = (std::mem::take(&mut self.ranges), std::mem::take(&mut self.bytes));
-        Ok(Sealed { rows, ranges, bytes })
+        Ok(Sealed { rows, ranges, bytes, spare: self.spare.clone() })
     }
 }
 

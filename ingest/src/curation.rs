@@ -18,8 +18,9 @@ use datafusion::execution::{SessionState, SessionStateBuilder};
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, cast};
 use datafusion::optimizer::Optimizer;
 use datafusion::physical_plan::execution_plan::reset_plan_states;
-use datafusion::physical_plan::{ExecutionPlan, collect};
+use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties};
 use datafusion::prelude::{SQLOptions, SessionConfig, SessionContext};
+use futures::TryStreamExt;
 use lakeward_tables::{Problem, QualityRule, reading_type};
 use tokio::sync::OnceCell;
 
@@ -238,7 +239,16 @@ impl Curation {
         let plan = || self.state.query_planner().create_physical_plan(&query.logical, &self.state);
         let physical = reset_plan_states(Arc::clone(query.physical.get_or_try_init(plan).await?))?;
         self.events.put(events);
-        collect(physical, self.state.task_ctx()).await
+        // One part of the plan after the other, on this thread: in tasks of their own the events would be looked at by
+        // another core, which has nothing of them in its caches.
+        let mut rows = Vec::new();
+        for partition in 0..physical.output_partitioning().partition_count() {
+            let mut batches = physical.execute(partition, self.state.task_ctx())?;
+            while let Some(batch) = batches.try_next().await? {
+                rows.push(batch);
+            }
+        }
+        Ok(rows)
     }
 }
 

@@ -170,6 +170,7 @@ mod tests {
     use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
     use super::*;
+    use crate::buffer::Spare;
 
     fn lane(topic: &str) -> (Lane, UnboundedReceiver<Work>) {
         let utc = DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()));
@@ -188,7 +189,7 @@ mod tests {
         let fields: Vec<Field> =
             fields.into_iter().chain([("headers", headers)]).map(|(name, kind)| Field::new(name, kind, true)).collect();
         let (work, given) = unbounded_channel();
-        let buffer = TopicBuffer::new(Arc::new(Schema::new(fields)), "test", topic);
+        let buffer = TopicBuffer::new(Arc::new(Schema::new(fields)), "test", topic, Spare::default());
         (Lane { topic: topic.to_owned(), buffer, work, positions: BTreeMap::new(), restarted: HashSet::new() }, given)
     }
 

@@ -150,6 +150,18 @@ impl<'a> Scan<'a> {
         self.at += 1;
     }
 
+    /// Goes past so many bytes that are known.
+    pub(crate) fn go(&mut self, bytes: usize) {
+        self.at += bytes;
+    }
+
+    /// Whether a member's name comes next, written with its quotation marks and colon just so.
+    pub(crate) fn is_at(&self, written: &[u8]) -> bool {
+        // The closing mark alone tells most names apart.
+        let end = self.at + written.len();
+        self.bytes.get(end.wrapping_sub(2)) == Some(&b'"') && self.bytes.get(self.at..end) == Some(written)
+    }
+
     /// Whether nothing but white space is left.
     pub(crate) fn is_at_end(&mut self) -> bool {
         self.skip_space();

@@ -98,7 +98,22 @@ struct Members {
     fields: Fields,
     columns: Vec<Column>,
     /// Names as they followed each other so far, declared or not: records of a topic have them in the same order.
-    order: Vec<(Box<str>, Option<usize>)>,
+    order: Vec<Member>,
+}
+
+/// The name of a member that was met.
+struct Member {
+    name: Box<str>,
+    /// As it mostly stands in a payload: `"name":`.
+    written: Box<[u8]>,
+    /// Of its column, if it is declared.
+    place: Option<usize>,
+}
+
+impl Member {
+    fn new(name: &str, place: Option<usize>) -> Self {
+        Member { name: name.into(), written: format!("\"{name}\":").into_bytes().into(), place }
+    }
 }
 
 impl Members {
@@ -148,12 +163,7 @@ impl Members {
             if scan.token()? != b'"' {
                 return Err(NotPlain);
             }
-            let name = string(payload.text, scan)?;
-            if name.escaped || scan.token()? != b':' {
-                return Err(NotPlain);
-            }
-            scan.step();
-            match self.place(name.text, &mut expected) {
+            match self.next_place(payload.text, scan, &mut expected)? {
                 None => scan.value(depth)?,
                 Some(place) if *seen >> place & 1 == 1 => return Err(NotPlain),
                 Some(place) => {
@@ -172,20 +182,33 @@ impl Members {
         }
     }
 
-    /// The place of a declared member; `expected` is where in the remembered order it should stand.
+    /// Goes past a member's name and its colon: the place of the column, if it is declared. `expected` is where in the
+    /// remembered order it should stand.
+    fn next_place(&mut self, text: &str, scan: &mut Scan<'_>, expected: &mut usize) -> Result<Option<usize>, NotPlain> {
+        // The order is mostly the remembered one, with some left out.
+        let ahead = self.order.get(*expected..).unwrap_or_default();
+        if let Some(skipped) = ahead.iter().position(|member| scan.is_at(&member.written)) {
+            let member = &ahead[skipped];
+            scan.go(member.written.len());
+            *expected += skipped + 1;
+            return Ok(member.place);
+        }
+        let name = string(text, scan)?;
+        if name.escaped || scan.token()? != b':' {
+            return Err(NotPlain);
+        }
+        scan.step();
+        Ok(self.place(name.text, expected))
+    }
+
     fn place(&mut self, name: &str, expected: &mut usize) -> Option<usize> {
-        let ahead = self.order.iter().skip(*expected).position(|(known, _)| **known == *name);
-        let known = match ahead {
-            Some(skipped) => Some(*expected + skipped),
-            None => self.order.iter().take(*expected).position(|(known, _)| **known == *name),
-        };
-        if let Some(known) = known {
+        if let Some(known) = self.order.iter().position(|member| *member.name == *name) {
             *expected = known + 1;
-            return self.order[known].1;
+            return self.order[known].place;
         }
         let place = self.fields.iter().position(|field| field.name() == name);
         if self.order.len() < MOST_NAMES {
-            self.order.insert(*expected, (name.into(), place));
+            self.order.insert(*expected, Member::new(name, place));
             *expected += 1;
         }
         place

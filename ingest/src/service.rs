@@ -14,7 +14,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::budget::Budget;
-use crate::buffer::TopicBuffer;
+use crate::buffer::{Spare, TopicBuffer};
 use crate::config::IngestConfig;
 use crate::consumer;
 use crate::engine::engines;
@@ -59,7 +59,7 @@ impl Ingest {
         let stop = Arc::new(AtomicBool::new(false));
         let source = &config.kafka.source;
         let mut lanes = Vec::with_capacity(lakehouse.topics.len());
-        let mut tasks = JoinSet::new();
+        let (mut tasks, spare) = (JoinSet::new(), Spare::default());
         for (name, engine) in engines(&lakehouse).await? {
             let contract = &lakehouse.topics[&name];
             let writing = Writing {
@@ -81,7 +81,7 @@ impl Ingest {
             );
             tasks.spawn(task.run(given));
             lanes.push(Lane {
-                buffer: TopicBuffer::new(raw_schema(), source, &name),
+                buffer: TopicBuffer::new(raw_schema(), source, &name, spare.clone()),
                 topic: name,
                 work,
                 positions: BTreeMap::new(),

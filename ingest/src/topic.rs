@@ -173,7 +173,7 @@ impl TopicTask {
     }
 
     async fn batch(&mut self, sealed: Sealed) -> Result<(), Unwritten> {
-        let Sealed { rows, ranges, bytes } = sealed;
+        let Sealed { rows, ranges, bytes, spare } = sealed;
         let processing = self.start(&rows).await?;
         let written = self.raw.commit(&ranges, |due| raw_rows(&rows, due)).await;
         let outcome = self.finish(processing).await;
@@ -184,7 +184,9 @@ impl TopicTask {
             .entry(self.contract.topic.clone())
             .or_default()
             .extend(ranges.iter().map(|(partition, range)| (*partition, range.next)));
-        self.derive_or_isolate(rows, ranges, outcome).await
+        self.derive_or_isolate(rows.clone(), ranges, outcome).await?;
+        spare.keep(rows);
+        Ok(())
     }
 
     async fn process(&mut self, rows: &RecordBatch) -> Result<Option<Outcome>, IngestError> {

@@ -1,7 +1,8 @@
 //! The rows of an answer, as they come.
 //!
-//! The plan runs in a task of its own, a few batches ahead of the client. So a panic of the engine ends the statement and
-//! nothing else, the time limit holds even while the engine computes, and dropping the answer ends the task.
+//! Each part of the plan runs in a task of its own and hands its batches straight to the client, whom they are a few
+//! batches ahead. So a panic of the engine ends the statement and nothing else, the time limit holds even while the engine
+//! computes, and dropping the answer ends the tasks.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -53,25 +54,19 @@ impl Answer {
     /// Starts to run; what goes wrong later is the stream's last item.
     pub(crate) fn start(
         schema: SchemaRef,
-        batches: impl Stream<Item = Result<RecordBatch, DataFusionError>> + Send + 'static,
+        parts: Vec<impl Stream<Item = Result<RecordBatch, DataFusionError>> + Send + 'static>,
         limits: Limits,
         ledger: Ledger,
         workers: &Workers,
     ) -> Result<Self, QueryError> {
         let truncated = Arc::new(AtomicBool::new(false));
-        let (sender, receiver) = mpsc::channel(AHEAD);
-        let task = workers.spawn(async move {
-            let mut batches = std::pin::pin!(batches);
-            while let Some(batch) = batches.next().await {
-                let failed = batch.is_err();
-                if sender.send(batch).await.is_err() || failed {
-                    break;
-                }
-            }
-        })?;
+        let (sender, receiver) = mpsc::channel(AHEAD.max(parts.len()));
+        let run = |batches| workers.spawn(hand_over(batches, sender.clone()));
+        let tasks = parts.into_iter().map(run).collect::<Result<Vec<_>, QueryError>>()?;
+        drop(sender);
         let reader = Reader {
             receiver,
-            task,
+            tasks,
             schema: Arc::clone(&schema),
             left: limits.rows,
             deadline: limits.deadline,
@@ -110,7 +105,7 @@ impl Answer {
 
 struct Reader {
     receiver: mpsc::Receiver<Result<RecordBatch, DataFusionError>>,
-    task: Running<()>,
+    tasks: Vec<Running<()>>,
     schema: SchemaRef,
     left: usize,
     deadline: Instant,
@@ -146,14 +141,28 @@ impl Reader {
         }
     }
 
-    /// The task is over: by itself, or by a panic.
+    /// The tasks are over: by themselves, or by a panic.
     async fn ended(&mut self) -> Option<QueryError> {
-        match self.task.ended().await {
-            Ok(()) => None,
-            Err(_) => {
+        for task in &mut self.tasks {
+            if task.ended().await.is_err() {
                 tracing::error!("the engine panicked while it ran a statement");
-                Some(QueryError::internal())
+                return Some(QueryError::internal());
             }
+        }
+        None
+    }
+}
+
+/// Sends batches until they end, one fails, or nobody waits for them.
+async fn hand_over(
+    batches: impl Stream<Item = Result<RecordBatch, DataFusionError>>,
+    client: mpsc::Sender<Result<RecordBatch, DataFusionError>>,
+) {
+    let mut batches = std::pin::pin!(batches);
+    while let Some(batch) = batches.next().await {
+        let failed = batch.is_err();
+        if client.send(batch).await.is_err() || failed {
+            break;
         }
     }
 }

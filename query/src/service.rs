@@ -12,7 +12,7 @@ use datafusion::common::{DataFusionError, ParamValues};
 use datafusion::execution::session_state::SessionState;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_plan::coop::CooperativeExec;
-use datafusion::physical_plan::{ExecutionPlan, execute_stream};
+use datafusion::physical_plan::{ExecutionPlan, execute_stream_partitioned};
 use datafusion::sql::resolve::resolve_table_references;
 use futures::StreamExt;
 use futures::stream::{self, BoxStream};
@@ -154,7 +154,7 @@ impl QueryService {
         };
         let workers = &inner.engine()?.workers;
         match workers.run(limits.deadline, started).await {
-            Ok((schema, batches)) => Answer::start(schema, batches, limits, ledger, workers),
+            Ok((schema, parts)) => Answer::start(schema, parts, limits, ledger, workers),
             Err(error) => {
                 ledger.finish(Outcome::Failed(error.code));
                 Err(error)
@@ -189,8 +189,8 @@ fn visible(view: &View) -> VisibleTable {
     }
 }
 
-/// Columns and batches of a statement that runs.
-type Started = (SchemaRef, BoxStream<'static, Result<RecordBatch, DataFusionError>>);
+/// Columns of a statement that runs, and the batches of each part of its plan; rows in an order come from one part.
+type Started = (SchemaRef, Vec<BoxStream<'static, Result<RecordBatch, DataFusionError>>>);
 
 impl Engine {
     fn new(config: &QueryConfig) -> Result<Self, DataFusionError> {
@@ -246,12 +246,13 @@ impl Inner {
         verifier::verify(&physical, &expected)?;
         if question.explain {
             let batch = explain::explanation(&optimized, &physical).map_err(|_| QueryError::internal())?;
-            return Ok((batch.schema(), stream::iter([Ok(batch)]).boxed()));
+            return Ok((batch.schema(), vec![stream::iter([Ok(batch)]).boxed()]));
         }
         let schema = answer_schema(optimized.schema().as_arrow(), levels_of(&plan));
         let physical = interruptible(physical).map_err(told)?;
-        let batches = execute_stream(physical, state.task_ctx()).map_err(|error| translate::execution(&error))?;
-        Ok((schema, batches.boxed()))
+        let parts = execute_stream_partitioned(physical, state.task_ctx());
+        let parts = parts.map_err(|error| translate::execution(&error))?;
+        Ok((schema, parts.into_iter().map(StreamExt::boxed).collect()))
     }
 
     /// The logical plan of a question over the governed tables. Without rows, tables can only be described.

@@ -3,6 +3,7 @@
 //! Each run of a side is a process of its own, begins with empty tables and tells what it measured as one JSON object.
 
 mod broker;
+mod compare;
 mod run;
 mod worker;
 
@@ -35,14 +36,15 @@ pub(crate) async fn compare(arguments: &Arguments, folder: &Path) -> anyhow::Res
     let mut memory = Pair::new("ingest, most memory", "MB", PYTHON, Target::None);
     let rounds = arguments.ingest_rounds();
     for round in 0..rounds {
-        let place = folder.join("tables");
+        let (ours, theirs) = (folder.join("lakeward"), folder.join("python"));
         let (lakeward, python) = if round % 2 == 0 {
-            let lakeward = run::lakeward(&broker, &place).await?;
-            (lakeward, run::python_job(&broker, &place).await?)
+            let lakeward = run::lakeward(&broker, &ours).await?;
+            (lakeward, run::python_job(&broker, &theirs).await?)
         } else {
-            let python = run::python_job(&broker, &place).await?;
-            (run::lakeward(&broker, &place).await?, python)
+            let python = run::python_job(&broker, &theirs).await?;
+            (run::lakeward(&broker, &ours).await?, python)
         };
+        compare::same_rows(&ours.join("curated/observations"), &theirs.join("curated")).await?;
         for (side, run) in [("Lakeward", &lakeward), (PYTHON, &python)] {
             eprintln!("ingest {}/{rounds}: {side:<12} {run}", round + 1);
         }

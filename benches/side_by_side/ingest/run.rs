@@ -56,6 +56,7 @@ pub(super) async fn python_job(broker: &Broker, folder: &Path) -> anyhow::Result
     command.arg("--messages").arg(broker.messages.to_string());
     command.arg("--dir").arg(folder).arg("--commit-bytes").arg(COMMIT_BYTES.to_string());
     command.arg("--special-codes").arg(format!("{ROOT}/sql/reference/special_codes.csv"));
+    command.arg("--known-systems").arg(format!("{ROOT}/sql/reference/known_systems.csv"));
     told(command, broker, folder).await.context("Python's side of ingest")
 }
 
