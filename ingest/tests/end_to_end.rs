@@ -10,7 +10,7 @@ use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::Int64Type;
 use datafusion::prelude::SessionContext;
 use lakeward_ingest::producer::{Record, produce};
-use lakeward_ingest::{Ingest, IngestConfig, IngestHandle, IngestMetrics, IngestState, KafkaConfig};
+use lakeward_ingest::{Ingest, IngestConfig, IngestHandle, IngestMetrics, IngestState, KafkaConfig, OnGap};
 use lakeward_tables::{Change, Lake, Lakehouse, Progress, StorageConfig, TableName, raw_schema};
 use prometheus::Registry;
 use rdkafka::mocking::MockCluster;
@@ -197,6 +197,7 @@ impl Bench {
             commit_interval: Duration::from_millis(100),
             commit_bytes: 1 << 20,
             memory_budget: 64 << 20,
+            on_gap: OnGap::Stop,
         };
         let handle =
             Ingest::start(config, self.lake().await, Arc::clone(&self.lakehouse), Arc::clone(&metrics)).await.unwrap();

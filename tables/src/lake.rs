@@ -16,7 +16,7 @@ use futures::future::try_join_all;
 use crate::delta::Table;
 use crate::delta::layout::Layout;
 use crate::storage::Store;
-use crate::{Change, Committed, Lakehouse, Mode, Snapshot, StorageConfig, TableName, TablesError};
+use crate::{Change, Committed, Gap, Lakehouse, Mode, Snapshot, StorageConfig, TableName, TablesError};
 
 /// How many tables are opened at the same time.
 const OPENING: usize = 8;
@@ -108,6 +108,23 @@ impl Lake {
     /// The sources from which the table has anything of a topic, as of its newest version.
     pub async fn sources(&self, table: &TableName, topic: &str) -> Result<BTreeSet<String>, TablesError> {
         self.table(table)?.sources(topic).await
+    }
+
+    /// Binds the positions that a table has of a topic to the id that the brokers gave it, unless they are bound already;
+    /// gives what they are bound to. Anything but this one id means that the topic is not the one that was read before.
+    pub async fn bind_topic(
+        &self,
+        table: &TableName,
+        source: &str,
+        topic: &str,
+        id: &str,
+    ) -> Result<BTreeSet<String>, TablesError> {
+        self.table(table)?.bind_topic(source, topic, id).await
+    }
+
+    /// Where events of a topic are missing for good, as of the table's newest version.
+    pub async fn gaps(&self, table: &TableName, source: &str, topic: &str) -> Result<BTreeSet<Gap>, TablesError> {
+        self.table(table)?.gaps(source, topic).await
     }
 
     /// Commits rows and positions together. After an error that [`TablesError::is_transient`] the commit may have
