@@ -156,11 +156,12 @@ fn poll(shared: &Arc<Intermediary>, consumer: &BaseConsumer<Session>) -> Result<
         let held = {
             let mut intake = shared.intake.lock();
             intake.seal_due(now)?;
+            let due: BTreeSet<(String, i32)> = intake.paused().into_iter().map(|(t, p)| (t.to_owned(), p)).collect();
             if shared.reassigned.swap(false, Ordering::Relaxed) {
-                paused.clear();
+                // What stayed over a rebalance may be paused and what came is not: each is told anew.
+                paused = assigned(consumer)?.difference(&due).cloned().collect();
                 shared.board.clear(KAFKA, "consumer");
             }
-            let due: BTreeSet<(String, i32)> = intake.paused().into_iter().map(|(t, p)| (t.to_owned(), p)).collect();
             set_pauses(consumer, &mut paused, due)?;
             intake.held()
         };
@@ -194,6 +195,11 @@ fn take(shared: &Intermediary, message: &BorrowedMessage<'_>) -> Result<bool, In
             Ok(true)
         }
     }
+}
+
+fn assigned(consumer: &BaseConsumer<Session>) -> Result<BTreeSet<(String, i32)>, IngestError> {
+    let list = consumer.assignment().map_err(IngestError::client)?;
+    Ok(list.elements().iter().map(|element| (element.topic().to_owned(), element.partition())).collect())
 }
 
 fn set_pauses(
