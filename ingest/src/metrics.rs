@@ -66,7 +66,10 @@ impl IngestMetrics {
             IntGaugeVec::new(Opts::new("lakeward_ingest_lag", "Events in Kafka not yet in the raw table"), &["topic"])?;
         registry.register(Box::new(lag.clone()))?;
         let lost = IntGaugeVec::new(
-            Opts::new("lakeward_ingest_lost_offsets", "Offsets that Kafka no longer had when they were due, as the raw table has it"),
+            Opts::new(
+                "lakeward_ingest_lost_offsets",
+                "Offsets that Kafka no longer had when they were due, as the raw table has it",
+            ),
             &["topic"],
         )?;
         registry.register(Box::new(lost.clone()))?;

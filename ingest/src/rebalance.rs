@@ -183,12 +183,17 @@ impl ClientContext for Session {
             shared.board.clear(KAFKA, "connection");
         }
         let committed = shared.committed.lock();
+        // What is at a topic's end may be no event: a transaction's marker, an aborted record, what was compacted away. Once
+        // all that was fetched stands in the tables, what was passed so is no lag.
+        let idle = shared.intake.lock().held() == 0;
         for (name, topic) in &statistics.topics {
             let known = committed.get(name);
             let mut lag = 0;
             for (number, partition) in &topic.partitions {
                 if *number >= 0 && partition.desired && partition.hi_offset >= 0 {
                     let at = known.and_then(|known| known.get(number)).copied().unwrap_or(partition.lo_offset.max(0));
+                    let passed = if idle && partition.fetchq_cnt == 0 { partition.next_offset } else { 0 };
+                    let at = at.max(passed);
                     lag += u64::try_from(partition.hi_offset - at).unwrap_or(0);
                 }
             }

@@ -74,13 +74,14 @@ impl Intermediary {
         let key = format!("positions {name}");
         let bound = match id {
             None => None,
-            Some(id) => self.patiently(STORAGE, &key, || {
-                self.runtime
-                    .block_on(self.lake.bind_topic(table, source, name, id))
-                    .map_err(|error| format!("which topic {table} is filled from cannot be read: {error}"))
-            })?
-            .into_iter()
-            .find(|bound| bound != id),
+            Some(id) => self
+                .patiently(STORAGE, &key, || {
+                    self.runtime
+                        .block_on(self.lake.bind_topic(table, source, name, id))
+                        .map_err(|error| format!("which topic {table} is filled from cannot be read: {error}"))
+                })?
+                .into_iter()
+                .find(|bound| bound != id),
         };
         let known = self.positions(topic)?;
         let mut standings = Vec::with_capacity(partitions.len());
@@ -102,13 +103,7 @@ impl Intermediary {
     }
 
     /// Compares where the raw table stands with what Kafka has: asked for only when a position was out of reach.
-    fn examined(
-        &self,
-        consumer: &BaseConsumer<Session>,
-        topic: usize,
-        partition: i32,
-        at: i64,
-    ) -> Option<Standing> {
+    fn examined(&self, consumer: &BaseConsumer<Session>, topic: usize, partition: i32, at: i64) -> Option<Standing> {
         let (table, name) = (&self.raw[topic], &self.topics[topic]);
         let (low, high) = self.patiently(KAFKA, &format!("offsets {name}"), || {
             consumer
@@ -140,14 +135,22 @@ impl Intermediary {
             lost: Progress { source: self.kafka.source.clone(), topic: name.clone(), partition, from, next },
         };
         let key = format!("positions {name}");
-        let recorded = self.patiently(STORAGE, &key, || match self.runtime.block_on(self.lake.commit(table, change())) {
-            Ok(_) => Ok(true),
-            // Somebody else was first, or an answer was lost: the table says where it stands now.
-            Err(error) if error.is_fenced() => Ok(false),
-            Err(error) => Err(format!("a gap cannot be recorded in {table}: {error}")),
-        })?;
+        let recorded =
+            self.patiently(STORAGE, &key, || match self.runtime.block_on(self.lake.commit(table, change())) {
+                Ok(_) => Ok(true),
+                // Somebody else was first, or an answer was lost: the table says where it stands now.
+                Err(error) if error.is_fenced() => Ok(false),
+                Err(error) => Err(format!("a gap cannot be recorded in {table}: {error}")),
+            })?;
         if recorded {
-            tracing::error!(topic = name, partition, from, next, lost = next - from, "offsets are lost: recorded as a gap");
+            tracing::error!(
+                topic = name,
+                partition,
+                from,
+                next,
+                lost = next - from,
+                "offsets are lost: recorded as a gap"
+            );
         }
         let at = self.positions(topic)?.get(&partition).copied();
         Some(Standing::Read(at))

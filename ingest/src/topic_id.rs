@@ -71,9 +71,7 @@ unsafe fn read(event: *mut native::rd_kafka_event_t) -> Result<BTreeMap<String, 
         for number in 0..count {
             let topic = *topics.add(number);
             let error = native::rd_kafka_TopicDescription_error(topic);
-            if !error.is_null()
-                && native::rd_kafka_error_code(error) != RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR
-            {
+            if !error.is_null() && native::rd_kafka_error_code(error) != RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR {
                 continue;
             }
             let id = native::rd_kafka_TopicDescription_topic_id(topic);

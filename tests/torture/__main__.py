@@ -9,6 +9,7 @@ import argparse
 import json
 import os
 import random
+import shutil
 import signal
 import sys
 import threading
@@ -18,8 +19,10 @@ from pathlib import Path
 
 from clients import verdict
 from clients.lake import Lake
-from confluent_kafka.admin import NewPartitions
 from confluent_kafka import ConsumerGroupState as State
+from confluent_kafka.admin import NewPartitions
+from parts.__main__ import Parts
+from parts.config import write
 
 from . import load, oracle
 from .process import Lakeward, administer, allow, client, create, until
@@ -209,6 +212,7 @@ class Torture:
                 print(f"no process came to `{kind}` in {ATTEMPTS} attempts", flush=True)
             if (number + 1) % 10 == 0:
                 print(f"{number + 1} kills after {time.monotonic() - self.begun:.0f} s: {dict(self.kills)}", flush=True)
+        self.before_the_last = sum(self.producer.told().values())
         self.quiet.set()
         disturber.join(60)
 
@@ -276,7 +280,7 @@ class Torture:
         print(f"kills    {sum(self.kills.values())} in {played:.0f} s: " + ", ".join(f"{kind} {self.kills[kind]}" for kind in KINDS))
         print(f"         aimed at {dict(sorted(self.tables.items()))}; traps nobody came to {dict(self.missed)}")
         print(f"faults   {sum(self.faults.values())}: " + ", ".join(f"{fault} {count}" for fault, count in sorted(self.faults.items())))
-        print("sent     " + ", ".join(f"{topic} {count}" for topic, count in counts.items()))
+        print("sent     " + ", ".join(f"{topic} {count}" for topic, count in counts.items()) + f"; {self.before_the_last} of them before the last kill")
         print("rows     " + ", ".join(f"{table} {count}" for table, count in findings.rows.items()))
         print(f"lost     {findings.lost}")
         print(f"doubled  {findings.doubled}")
@@ -290,7 +294,9 @@ class Torture:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="torture", description=__doc__)
-    parser.add_argument("--run", type=Path, required=True, help="run.json of `python -m parts config`")
+    where = parser.add_mutually_exclusive_group(required=True)
+    where.add_argument("--run", type=Path, help="run.json of `python -m parts config`, for parts that run")
+    where.add_argument("--dir", type=Path, help="a folder in which the parts are started for this alone")
     parser.add_argument("--binary", type=Path, required=True, help="the built `lakeward`")
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--rows", type=int, default=5_000_000)
@@ -299,7 +305,20 @@ def main() -> None:
     options = parser.parse_args()
     if options.seed is None:
         options.seed = random.SystemRandom().randrange(1 << 31)
-    Torture(options).main()
+    options.binary = options.binary.resolve()
+    if options.run:
+        Torture(options).main()
+    shutil.rmtree(options.dir, ignore_errors=True)
+    options.dir.mkdir(parents=True)
+    parts = Parts(options.dir.resolve() / "parts", {"kafka", "s3", "issuer"})
+    try:
+        parts.up()
+        description = json.loads((parts.folder / "parts.json").read_text())
+        write(description, options.dir.resolve(), Path(__file__).parent / "lakehouse")
+        options.run = options.dir.resolve() / "run.json"
+        Torture(options).main()
+    finally:
+        parts.down()
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ def event(number: int) -> bytes:
         if kind == 0:
             return b"no json %d" % number
         if kind == 1:
-            return b'{"n":%d,"value":"%d","text":"t%d"}' % (number, cents, text)
+            return b'{"n":%d,"value":"v%d","text":"t%d"}' % (number, cents, text)
         if kind == 2:
             return b'{"value":%d,"text":"t%d"}' % (cents, text)
         return b'{"n":%d,"value":-1,"text":"t%d"}' % (number, text)
@@ -60,7 +60,7 @@ def events() -> list[pl.Expr]:
     )  # fmt: skip
     payload = (
         pl.when(kind == 0).then(pl.concat_str(pl.lit("no json "), written[0]))
-        .when(kind == 1).then(pl.concat_str(pl.lit('{"n":'), written[0], pl.lit(',"value":"'), written[1], pl.lit('","text":"t'), written[2], pl.lit('"}')))
+        .when(kind == 1).then(pl.concat_str(pl.lit('{"n":'), written[0], pl.lit(',"value":"v'), written[1], pl.lit('","text":"t'), written[2], pl.lit('"}')))
         .when(kind == 2).then(pl.concat_str(pl.lit('{"value":'), written[1], pl.lit(',"text":"t'), written[2], pl.lit('"}')))
         .when(kind == 3).then(pl.concat_str(pl.lit('{"n":'), written[0], pl.lit(',"value":-1,"text":"t'), written[2], pl.lit('"}')))
         .otherwise(good)
@@ -91,7 +91,7 @@ class Producer:
     """A process of its own that sends portions, and writes the offsets that the broker gave into `folder`."""
 
     def __init__(self, properties: dict[str, str], folder: Path):
-        self.portions = 0
+        self.portions, self.counts = 0, {}
         self.here, there = multiprocessing.get_context("fork").Pipe()
         self.process = multiprocessing.get_context("fork").Process(target=_work, args=(there, properties, folder), daemon=True)
         self.process.start()
@@ -103,18 +103,18 @@ class Producer:
 
     def done(self) -> dict[str, int]:
         """Waits until all that was asked for stands in Kafka. Gives the records by topic, aborted ones apart."""
-        counts: dict[str, int] = {}
-        while self.portions:
-            if not self.here.poll(300):
-                raise RuntimeError("the producer is stuck")
-            told = self.here.recv()
-            if isinstance(told, str):
-                raise RuntimeError(f"the producer failed: {told}")
-            self.portions -= 1
-            self.counts = counts = told
-        return counts or getattr(self, "counts", {})
+        while self.pending(300):
+            pass
+        return self.told()
 
-    def pending(self) -> bool:
+    def told(self) -> dict[str, int]:
+        """The same of what is known to stand there."""
+        return dict(self.counts)
+
+    def pending(self, seconds: float = 0) -> bool:
+        """Whether a portion is under way; waits for the end of one."""
+        if self.portions and seconds and not self.here.poll(seconds):
+            raise RuntimeError("the producer is stuck")
         while self.here.poll(0):
             told = self.here.recv()
             if isinstance(told, str):

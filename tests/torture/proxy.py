@@ -14,7 +14,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 LOOPBACK = "127.0.0.1"
-PART = re.compile(r"/([^/]+/[^/]+)/(?:_lw_bucket=\d+/)?part-[^/]*$")
+PART = re.compile(r"/([^/]+/[^/]+)/(?:_lw_bucket(?:=|%3D)\d+/)?part-[^/]*$")
 COMMIT = re.compile(r"/([^/]+/[^/]+)/_delta_log/\d{20}\.json$")
 # What a process must have fetched, in bytes, before it counts as decoding.
 FETCHED = 30_000
@@ -63,6 +63,7 @@ class Gate:
         self.fetched = 0
         self.uploading = 0
         self.uploaded = False
+        self.servers: list[asyncio.Server] = []
         self.writers: dict[str, set[asyncio.StreamWriter]] = {"s3": set(), "kafka": set()}
 
     def begun(self, pid: int) -> None:
@@ -244,18 +245,22 @@ class Proxy:
     def __init__(self, gates: list[Gate]):
         self.gates = gates
         self.loop = asyncio.new_event_loop()
+        self.failure: OSError | None = None
         ready = threading.Event()
         self.thread = threading.Thread(target=self._run, args=(ready,), daemon=True, name="proxy")
         self.thread.start()
-        if not ready.wait(10):
-            raise RuntimeError("the proxy did not start")
+        if not ready.wait(10) or self.failure:
+            raise RuntimeError(f"the proxy did not start: {self.failure}")
 
     def _run(self, ready: threading.Event) -> None:
         async def listen() -> None:
-            for gate in self.gates:
-                server = await asyncio.start_server(gate.s3, LOOPBACK, 0, limit=1 << 20)
-                gate.s3_port = server.sockets[0].getsockname()[1]
-                await asyncio.start_server(gate.kafka, LOOPBACK, gate.kafka_port, limit=1 << 20)
+            try:
+                for gate in self.gates:
+                    server = await asyncio.start_server(gate.s3, LOOPBACK, 0, limit=1 << 20)
+                    gate.s3_port = server.sockets[0].getsockname()[1]
+                    gate.servers = [server, await asyncio.start_server(gate.kafka, LOOPBACK, gate.kafka_port, limit=1 << 20)]
+            except OSError as error:
+                self.failure = error
             ready.set()
 
         self.loop.create_task(listen())
@@ -273,6 +278,18 @@ class Proxy:
 
         self.loop.call_soon_threadsafe(run)
         done.wait(10)
+
+    def close(self) -> None:
+        """Nothing passes any more, and the ports are free."""
+
+        def close() -> None:
+            for gate in self.gates:
+                for server in gate.servers:
+                    server.close()
+                for part in gate.writers:
+                    gate.cut(part)
+
+        self.do(close)
 
     def arm(self, trap: Trap | None) -> None:
         """The first process that comes to the trap's point is its victim."""

@@ -51,6 +51,7 @@ class Situation:
         self.acked: dict[str, set[tuple[int, int]]] = {topic: set() for topic in self.partitions}
         self.number = 0
         self.processes: list[Lakeward] = []
+        self.proxy: Proxy | None = None
         self.differences: list[str] = []
 
     def _lakehouse(self) -> Path:
@@ -164,10 +165,19 @@ class Situation:
                 if len(set(found)) != len(found) or lost or foreign:
                     self.differ(f"{name}: {len(lost)} lost, {len(found) - len(set(found))} doubled, {len(foreign)} nobody sent")
 
+    def gate(self) -> tuple[Gate, Proxy]:
+        """A proxy between one process and its storage."""
+        place = self.parts["kafka"]["proxied"][0]
+        gate = Gate(0, int(self.parts["s3"]["endpoint"].rsplit(":", 1)[1]), place["listens"], place["proxy"])
+        self.proxy = Proxy([gate])
+        return gate, self.proxy
+
     def close(self) -> None:
         for process in self.processes:
             process.signal(signal.SIGCONT)
             process.kill()
+        if self.proxy:
+            self.proxy.close()
 
 
 def zombie(play: Situation) -> None:
@@ -196,9 +206,7 @@ def zombie(play: Situation) -> None:
 
 def ambiguous(play: Situation) -> None:
     """Commits land and their answers are lost, one after the other."""
-    place = play.parts["kafka"]["proxied"][0]
-    gate = Gate(0, int(play.parts["s3"]["endpoint"].rsplit(":", 1)[1]), place["listens"], place["proxy"])
-    proxy = Proxy([gate])
+    gate, proxy = play.gate()
     one = play.lakeward(STORAGE_ENDPOINT=f"http://127.0.0.1:{gate.s3_port}")
     play.send(EVENT, 0, 100)
     play.until_landed(EVENT)
@@ -215,9 +223,7 @@ def ambiguous(play: Situation) -> None:
 
 def pressed(play: Situation) -> None:
     """A rebalance comes while partitions are paused because memory is short: those that stay are read on afterwards."""
-    place = play.parts["kafka"]["proxied"][0]
-    gate = Gate(0, int(play.parts["s3"]["endpoint"].rsplit(":", 1)[1]), place["listens"], place["proxy"])
-    proxy = Proxy([gate])
+    gate, proxy = play.gate()
     for future in play.admin.create_partitions([NewPartitions(EVENT, 6)]).values():
         future.result(30)
     until("the producer knows them", PATIENCE, lambda: len(play.plain.list_topics(EVENT, 10).topics[EVENT].partitions) == 6)
@@ -351,7 +357,12 @@ def transactional(play: Situation) -> None:
     if len(play.positions("raw.situation_entry")) > len(play.acked[ENTRY]) - 40:
         play.differ("records of an open transaction were read")
     producer.commit_transaction(60)
+    producer.begin_transaction()
+    play.send(ENTRY, 0, 40, producer, counts=False)
+    producer.abort_transaction(60)
     play.until_landed(ENTRY)
+    # What no reader may see is no lag.
+    until("nothing lags", PATIENCE, lambda: play.metric(one, "lakeward_ingest_lag") == 0)
     play.end(one)
     play.compare(ENTRY)
 

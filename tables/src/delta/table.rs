@@ -10,8 +10,8 @@ use deltalake_core::logstore::LogStoreRef;
 use object_store::ObjectStore;
 use parking_lot::RwLock;
 
-use super::create::open_or_create;
 use super::change::{Change, Gap};
+use super::create::open_or_create;
 use super::layout::Layout;
 use super::position::{Positions, delta};
 use super::snapshot::{Snapshot, State};
