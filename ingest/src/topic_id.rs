@@ -24,6 +24,13 @@ pub(crate) fn topic_ids<C: ClientContext>(
     if names.is_empty() {
         return Ok(BTreeMap::new());
     }
+    // Any broker knows the topics. Without a name it would be the controller, and a stand-in may have none.
+    let metadata = client.fetch_metadata(topics.first().copied(), patience);
+    let metadata = metadata.map_err(|error| error.rdkafka_error_code().unwrap_or(Code::Fail))?;
+    let answered = Some(metadata.orig_broker_id()).filter(|broker| *broker >= 0);
+    let Some(broker) = answered.or_else(|| metadata.brokers().first().map(|broker| broker.id())) else {
+        return Err(Code::AllBrokersDown);
+    };
     let mut pointers: Vec<*const c_char> = names.iter().map(|name| name.as_ptr()).collect();
     let millis = c_int::try_from(patience.as_millis()).unwrap_or(c_int::MAX).max(1);
     // SAFETY: `client` keeps the handle alive for the length of the call. Queue, options and collection are made from it,
@@ -35,6 +42,7 @@ pub(crate) fn topic_ids<C: ClientContext>(
         let describe = native::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS;
         let options = native::rd_kafka_AdminOptions_new(handle, describe);
         native::rd_kafka_AdminOptions_set_request_timeout(options, millis, std::ptr::null_mut(), 0);
+        native::rd_kafka_AdminOptions_set_broker(options, broker, std::ptr::null_mut(), 0);
         let wanted = native::rd_kafka_TopicCollection_of_topic_names(pointers.as_mut_ptr(), pointers.len());
         native::rd_kafka_DescribeTopics(handle, wanted, options, queue);
         let event = native::rd_kafka_queue_poll(queue, millis.saturating_add(500));

@@ -24,6 +24,13 @@ async fn nothing_is_lost_and_nothing_doubled_over_kills_and_faults() {
     check("torture", &run, &arguments).await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_oracle_tells_what_is_lost_doubled_foreign_or_changed() {
+    let Some(parts) = parts().await else { return };
+    let run = parts.configure("torture", &[]);
+    check("torture.sharp", &run, &[]).await;
+}
+
 async fn situation(name: &str) {
     let Some(parts) = parts().await else { return };
     let run = parts.configure("situations", &[]);
