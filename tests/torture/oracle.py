@@ -99,6 +99,8 @@ def judge(lake: Lake, ledger: Path) -> Findings:
     # An empty message counts as version 7; of equal versions the later time counts, then the later offset.
     order = accounts.join(times, on=PLACE, how="left").with_columns(pl.col("version").fill_null(7).alias("order")).sort("order", "time", "offset")
     newest = order.group_by("account_id", maintain_order=True).last().filter(pl.col("version").is_not_null())
+    if not 0 < newest.height < order["account_id"].n_unique():
+        sys.exit("the load itself is not as it should be: all accounts live, or none")
     wanted = newest.select("account_id", "version", "name", "partition", pl.col("offset").alias("position"))
     compare("curated.accounts", wanted, read(lake, "curated.accounts", wanted.columns), ["account_id"], findings)
     dead(lake, load.ACCOUNT, accounts.select(*PLACE, pl.lit("").alias("reason")).clear(), findings)
