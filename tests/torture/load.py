@@ -14,7 +14,8 @@ EVENT, ACCOUNT, ENTRY = "torture.event", "torture.account", "torture.entry"
 PARTITIONS = {EVENT: 6, ACCOUNT: 3, ENTRY: 3}
 # How many of twenty records go to each topic.
 SHARES = {EVENT: 16, ACCOUNT: 1, ENTRY: 3}
-ACCOUNTS = 4_000
+# A prime, so that an account gets every version.
+ACCOUNTS = 3_989
 # Records of one transaction.
 TRANSACTION = 500
 POISON = {0: "json.syntax", 1: "json.type", 2: "required:n", 3: "quality:not_negative"}
@@ -44,7 +45,7 @@ def account(number: int) -> bytes | None:
     turn = number // 20
     if turn % 23 == 11:
         return None
-    return b'{"version":%d,"name":"name %d"}' % (turn // 2 * 31 % 8 + turn % 2 * 2, number)
+    return b'{"version":%d,"name":"name %d"}' % (turn * 31 % 8 + turn * 7_919 % ACCOUNTS % 2 * 2, number)
 
 
 def entry(number: int) -> bytes:
@@ -79,7 +80,7 @@ def events() -> list[pl.Expr]:
 def accounts() -> list[pl.Expr]:
     n = pl.col("number")
     turn = n // 20
-    version = turn // 2 * 31 % 8 + turn % 2 * 2
+    version = turn * 31 % 8 + turn * 7_919 % ACCOUNTS % 2 * 2
     return [
         pl.when(turn % 23 != 11).then(pl.concat_str(pl.lit('{"version":'), version.cast(pl.String), pl.lit(',"name":"name '), n.cast(pl.String), pl.lit('"}'))).alias("payload"),
         pl.concat_str(pl.lit("a"), (turn * 7_919 % ACCOUNTS).cast(pl.String)).alias("account_id"),
