@@ -222,7 +222,6 @@ mod tests {
         let limits = Limits { commit_interval: Duration::from_secs(3600), commit_bytes: 10, held_bytes: 1 << 20 };
         let (mut intake, mut given) = intake(limits);
         intake.assign(0, &[(0, Some(5))], &[]).unwrap();
-        assert_eq!(intake.push(0, &message(4, b"old")).unwrap(), Taken::StartedOver { position: 5 });
         // Offset 6 was compacted away or is a transaction's marker.
         for offset in [5, 7, 8] {
             assert_eq!(intake.push(0, &message(offset, b"12345")).unwrap(), Taken::Yes);
@@ -233,6 +232,20 @@ mod tests {
         assert!(batch(&mut given).is_none());
         intake.seal(0).unwrap();
         assert_eq!(batch(&mut given).unwrap().0.ranges[&0], crate::buffer::Range { from: 8, next: 9 });
+    }
+
+    #[test]
+    fn an_offset_below_the_position_halts_its_partition_and_is_told_once() {
+        let limits = Limits { commit_interval: Duration::from_secs(1), commit_bytes: 1 << 20, held_bytes: 1 << 20 };
+        let (mut intake, mut given) = intake(limits);
+        intake.assign(0, &[(0, Some(5))], &[]).unwrap();
+        assert_eq!(intake.push(0, &message(4, b"old")).unwrap(), Taken::StartedOver { position: 5 });
+        for offset in [4, 5, 6] {
+            assert_eq!(intake.push(0, &message(offset, b"old")).unwrap(), Taken::Skipped);
+        }
+        assert_eq!(intake.paused(), [("a", 0)]);
+        intake.seal(0).unwrap();
+        assert!(batch(&mut given).is_none());
     }
 
     #[test]
