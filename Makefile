@@ -15,7 +15,7 @@ export CARGO_NET_RETRY ?= 5
 setup := tests/parts/setup.sh
 python := tests/parts/python.sh
 
-.PHONY: help demo test test-all bench check fmt lint doc deny setup clean
+.PHONY: help demo test test-all torture bench check fmt lint doc deny setup clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -57,6 +57,12 @@ test: ## Everything that must hold: format, lints, documentation, unit tests, re
 test-all: ## `make test` with ten patients, six kills at random and 5,000 cells of each column (SEED=n repeats a run)
 	@export LAKEWARD_TEST_ALL=$(or $(SEED),yes)
 	$(MAKE) test
+
+torture: ## Kills ingest KILLS=200 times over ROWS=5000000 records and counts what is lost or doubled (SEED=n repeats a run)
+	@$(setup) test
+	$(CARGO) build --locked --workspace --bin lakeward
+	$(python) -m torture --binary target/debug/lakeward --dir target/tmp/torture \
+	  --kills $(or $(KILLS),200) --rows $(or $(ROWS),5000000) $(if $(SEED),--seed $(SEED))
 
 bench: ## Side by side in one run: ingest against plain Python, governed against bare scans (benches/RESULTS.md)
 	@$(setup) test

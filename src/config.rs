@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use lakeward_iam::{IssuerUrl, SignatureAlgorithm};
+use lakeward_ingest::OnGap;
 use lakeward_query::PseudonymKeys;
 use lakeward_query::flight::TicketKey;
 use lakeward_tables::StorageUrl;
@@ -59,6 +60,8 @@ pub(crate) struct Kafka {
     pub(crate) group: String,
     pub(crate) security: Security,
     pub(crate) ca_file: Option<PathBuf>,
+    /// After how long without a sign of life the group gives a process's partitions to others.
+    pub(crate) session_timeout: Duration,
 }
 
 /// How one proves to the broker who one is.
@@ -79,6 +82,7 @@ pub(crate) struct Ingest {
     pub(crate) commit_interval: Duration,
     pub(crate) commit_bytes: usize,
     pub(crate) memory_budget: usize,
+    pub(crate) on_gap: OnGap,
 }
 
 /// Who may ask, and how they are answered.

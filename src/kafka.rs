@@ -29,5 +29,8 @@ pub(crate) fn client(kafka: &Kafka) -> KafkaConfig {
     if let Some(file) = &kafka.ca_file {
         set("ssl.ca.location", &file.to_string_lossy());
     }
+    let session = kafka.session_timeout.as_millis();
+    set("session.timeout.ms", &session.to_string());
+    set("heartbeat.interval.ms", &(session / 5).max(1).to_string());
     KafkaConfig { brokers: kafka.brokers.clone(), group: kafka.group.clone(), source: kafka.source.clone(), properties }
 }

@@ -84,7 +84,8 @@ impl KafkaConfig {
             ("group.id", self.group.as_str()),
             ("enable.auto.commit", "false"),
             ("enable.auto.offset.store", "false"),
-            ("auto.offset.reset", "earliest"),
+            // A position that Kafka does not have is looked at before anything else is read.
+            ("auto.offset.reset", "error"),
             ("statistics.interval.ms", "1000"),
         ];
         self.client(&defaults, &fixed)
@@ -103,6 +104,16 @@ impl KafkaConfig {
     }
 }
 
+/// What to do when events are gone from Kafka before they were read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OnGap {
+    /// The partition is not read on; the others are.
+    #[default]
+    Stop,
+    /// The gap is recorded in the raw table's log, and the partition is read on behind it.
+    GoOn,
+}
+
 /// How ingest runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IngestConfig {
@@ -114,6 +125,8 @@ pub struct IngestConfig {
     pub commit_bytes: usize,
     /// How much memory ingest may use, in bytes. Partitions are paused when it is reached.
     pub memory_budget: usize,
+    /// What to do when events are gone from Kafka before they were read.
+    pub on_gap: OnGap,
 }
 
 impl IngestConfig {

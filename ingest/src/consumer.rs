@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use rdkafka::Message;
@@ -12,17 +12,22 @@ use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::error::KafkaError;
 use rdkafka::message::BorrowedMessage;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use rdkafka::types::RDKafkaErrorCode as Code;
 
 use crate::buffer::Incoming;
 use crate::error::IngestError;
 use crate::intake::Taken;
 use crate::rebalance::{Intermediary, Session};
+use crate::standing::{made_anew, trouble_key};
 use crate::state::KAFKA;
+use crate::topic_id::topic_ids;
 
 const TICK: Duration = Duration::from_millis(20);
 /// Messages that are taken without waiting before somebody looks at the clock.
 const CLOCK_EVERY: u32 = 64;
 const GROUP_COMMIT: Duration = Duration::from_secs(5);
+/// How often the topics' ids are asked for.
+const WATCH_TOPICS: Duration = Duration::from_secs(5);
 const SHUTDOWN_DRAIN: Duration = Duration::from_millis(4_000);
 
 /// Runs until it is told to stop; what was read by then is handed over and, if storage answers, committed.
@@ -55,7 +60,13 @@ fn session(shared: &Arc<Intermediary>, fetched_bytes: usize) -> Result<(), Inges
         shared.kafka.consumer(fetched_bytes).create_with_context(context).map_err(IngestError::client)?;
     let topics: Vec<&str> = shared.topics.iter().map(String::as_str).collect();
     consumer.subscribe(&topics).map_err(IngestError::client)?;
-    let polled = poll(shared, &consumer);
+    let done = AtomicBool::new(false);
+    let polled = std::thread::scope(|scope| {
+        scope.spawn(|| watch_topics(shared, &consumer, &done));
+        let polled = poll(shared, &consumer);
+        done.store(true, Ordering::Relaxed);
+        polled
+    });
     // Whatever ended the session: what was read belongs into the tables, and its positions are known there.
     let sealed = seal_all(shared);
     let all: Vec<usize> = (0..shared.topics.len()).collect();
@@ -66,6 +77,24 @@ fn session(shared: &Arc<Intermediary>, fetched_bytes: usize) -> Result<(), Inges
     }
     drop(consumer);
     polled.and(sealed)
+}
+
+/// Ends the session when a topic is not the one that was assigned any more: the next assignment tells what that means.
+fn watch_topics(shared: &Intermediary, consumer: &BaseConsumer<Session>, done: &AtomicBool) {
+    let mut next = Instant::now() + WATCH_TOPICS;
+    while !done.load(Ordering::Relaxed) {
+        std::thread::sleep(TICK);
+        if Instant::now() < next {
+            continue;
+        }
+        next = Instant::now() + WATCH_TOPICS;
+        let known = shared.ids.lock().clone();
+        let names: Vec<&str> = known.keys().map(String::as_str).collect();
+        let Ok(told) = topic_ids(consumer.client(), &names, Duration::from_millis(1_500)) else { continue };
+        if let Some((topic, _)) = told.iter().find(|(topic, id)| known.get(*topic).is_some_and(|known| known != *id)) {
+            *shared.broken.lock() = Some(format!("{topic} was made anew"));
+        }
+    }
 }
 
 fn seal_all(shared: &Intermediary) -> Result<(), IngestError> {
@@ -100,6 +129,12 @@ fn poll(shared: &Arc<Intermediary>, consumer: &BaseConsumer<Session>) -> Result<
             Some(Err(KafkaError::MessageConsumptionFatal(code))) => {
                 return Err(IngestError::Client(format!("the consumer cannot go on: {code}")));
             }
+            // The offset is not there (any more): whether events are lost or the topic is another one shows at the next
+            // assignment.
+            Some(Err(KafkaError::MessageConsumption(Code::AutoOffsetReset))) => {
+                shared.examine.store(true, Ordering::Relaxed);
+                return Err(IngestError::Client("Kafka does not have the offset that is due".to_owned()));
+            }
             Some(Err(_)) => troubled = true,
             None => {}
         }
@@ -121,11 +156,12 @@ fn poll(shared: &Arc<Intermediary>, consumer: &BaseConsumer<Session>) -> Result<
         let held = {
             let mut intake = shared.intake.lock();
             intake.seal_due(now)?;
+            let due: BTreeSet<(String, i32)> = intake.paused().into_iter().map(|(t, p)| (t.to_owned(), p)).collect();
             if shared.reassigned.swap(false, Ordering::Relaxed) {
-                paused.clear();
+                // What stayed over a rebalance may be paused and what came is not: each is told anew.
+                paused = assigned(consumer)?.difference(&due).cloned().collect();
                 shared.board.clear(KAFKA, "consumer");
             }
-            let due: BTreeSet<(String, i32)> = intake.paused().into_iter().map(|(t, p)| (t.to_owned(), p)).collect();
             set_pauses(consumer, &mut paused, due)?;
             intake.held()
         };
@@ -153,15 +189,17 @@ fn take(shared: &Intermediary, message: &BorrowedMessage<'_>) -> Result<bool, In
         Taken::Yes => Ok(intake.presses(topic)),
         Taken::Skipped => Ok(false),
         Taken::StartedOver { position } => {
-            let (topic, partition, offset) = (message.topic(), message.partition(), message.offset());
-            let why = format!(
-                "{topic} partition {partition} goes on at offset {offset}, but its raw table stands at {position}: the topic was \
-                 made anew, or this is another cluster. Give the source a new name, or bring the old topic back"
-            );
-            shared.board.raise(KAFKA, &format!("restart {topic} {partition}"), why);
+            let (name, partition, offset) = (message.topic(), message.partition(), message.offset());
+            let how = format!("partition {partition} goes on at offset {offset}, and the table stands at {position}");
+            shared.board.raise(KAFKA, &trouble_key(name, partition), made_anew(name, &shared.raw[topic], &how));
             Ok(true)
         }
     }
+}
+
+fn assigned(consumer: &BaseConsumer<Session>) -> Result<BTreeSet<(String, i32)>, IngestError> {
+    let list = consumer.assignment().map_err(IngestError::client)?;
+    Ok(list.elements().iter().map(|element| (element.topic().to_owned(), element.partition())).collect())
 }
 
 fn set_pauses(

@@ -31,8 +31,8 @@ pub(crate) struct Lane {
     pub(crate) work: UnboundedSender<Work>,
     /// The next offset of each assigned partition; `None` until the first event of a partition that no table knows.
     pub(crate) positions: BTreeMap<i32, Option<i64>>,
-    /// Partitions whose offsets started over.
-    pub(crate) restarted: HashSet<i32>,
+    /// Partitions of which nothing is taken, see [`crate::standing`].
+    pub(crate) halted: HashSet<i32>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -80,13 +80,19 @@ impl Intake {
         self.buffered + self.budget.bytes()
     }
 
-    /// From now on these partitions are read, from these positions.
-    pub(crate) fn assign(&mut self, topic: usize, partitions: &[(i32, Option<i64>)]) -> Result<(), IngestError> {
+    /// From now on these partitions are read, from these positions; but not those that are halted.
+    pub(crate) fn assign(
+        &mut self,
+        topic: usize,
+        partitions: &[(i32, Option<i64>)],
+        halted: &[i32],
+    ) -> Result<(), IngestError> {
         let lane = &mut self.lanes[topic];
         lane.positions.extend(partitions.iter().copied());
         for (partition, _) in partitions {
-            lane.restarted.remove(partition);
+            lane.halted.remove(partition);
         }
+        lane.halted.extend(halted);
         let numbers = partitions.iter().map(|(partition, _)| *partition).collect();
         lane.work.send(Work::Assigned(numbers)).map_err(|_| IngestError::Ended("the task of a topic"))
     }
@@ -98,12 +104,12 @@ impl Intake {
     pub(crate) fn push(&mut self, topic: usize, message: &Incoming<'_>) -> Result<Taken, IngestError> {
         let lane = &mut self.lanes[topic];
         let Some(position) = lane.positions.get_mut(&message.partition) else { return Ok(Taken::Skipped) };
-        match *position {
-            Some(position) if message.offset < position => {
-                let first = lane.restarted.insert(message.partition);
-                return Ok(if first { Taken::StartedOver { position } } else { Taken::Skipped });
-            }
-            _ => {}
+        if lane.halted.contains(&message.partition) {
+            return Ok(Taken::Skipped);
+        }
+        if let Some(position) = position.filter(|position| message.offset < *position) {
+            lane.halted.insert(message.partition);
+            return Ok(Taken::StartedOver { position });
         }
         let from = position.replace(message.offset + 1).unwrap_or(message.offset);
         let before = lane.buffer.bytes();
@@ -152,7 +158,7 @@ impl Intake {
         let lanes = self.lanes.iter().map(|lane| (lane, full || lane.buffer.bytes() >= 2 * self.limits.commit_bytes));
         lanes
             .flat_map(|(lane, all)| {
-                let partitions = lane.positions.keys().filter(move |p| all || lane.restarted.contains(p));
+                let partitions = lane.positions.keys().filter(move |p| all || lane.halted.contains(p));
                 partitions.map(|partition| (lane.topic.as_str(), *partition))
             })
             .collect()
@@ -190,7 +196,7 @@ mod tests {
             fields.into_iter().chain([("headers", headers)]).map(|(name, kind)| Field::new(name, kind, true)).collect();
         let (work, given) = unbounded_channel();
         let buffer = TopicBuffer::new(Arc::new(Schema::new(fields)), "test", topic, Spare::default());
-        (Lane { topic: topic.to_owned(), buffer, work, positions: BTreeMap::new(), restarted: HashSet::new() }, given)
+        (Lane { topic: topic.to_owned(), buffer, work, positions: BTreeMap::new(), halted: HashSet::new() }, given)
     }
 
     fn message(offset: i64, payload: &[u8]) -> Incoming<'_> {
@@ -216,8 +222,7 @@ mod tests {
     fn a_batch_is_sealed_by_size_and_continues_where_the_last_one_ended() {
         let limits = Limits { commit_interval: Duration::from_secs(3600), commit_bytes: 10, held_bytes: 1 << 20 };
         let (mut intake, mut given) = intake(limits);
-        intake.assign(0, &[(0, Some(5))]).unwrap();
-        assert_eq!(intake.push(0, &message(4, b"old")).unwrap(), Taken::StartedOver { position: 5 });
+        intake.assign(0, &[(0, Some(5))], &[]).unwrap();
         // Offset 6 was compacted away or is a transaction's marker.
         for offset in [5, 7, 8] {
             assert_eq!(intake.push(0, &message(offset, b"12345")).unwrap(), Taken::Yes);
@@ -231,10 +236,38 @@ mod tests {
     }
 
     #[test]
+    fn an_offset_below_the_position_halts_its_partition_and_is_told_once() {
+        let limits = Limits { commit_interval: Duration::from_secs(1), commit_bytes: 1 << 20, held_bytes: 1 << 20 };
+        let (mut intake, mut given) = intake(limits);
+        intake.assign(0, &[(0, Some(5))], &[]).unwrap();
+        assert_eq!(intake.push(0, &message(4, b"old")).unwrap(), Taken::StartedOver { position: 5 });
+        for offset in [4, 5, 6] {
+            assert_eq!(intake.push(0, &message(offset, b"old")).unwrap(), Taken::Skipped);
+        }
+        assert_eq!(intake.paused(), [("a", 0)]);
+        intake.seal(0).unwrap();
+        assert!(batch(&mut given).is_none());
+    }
+
+    #[test]
+    fn nothing_is_taken_from_a_halted_partition_until_it_is_assigned_to_be_read() {
+        let limits = Limits { commit_interval: Duration::from_secs(1), commit_bytes: 1 << 20, held_bytes: 1 << 20 };
+        let (mut intake, mut given) = intake(limits);
+        intake.assign(0, &[(0, None)], &[0]).unwrap();
+        assert_eq!(intake.push(0, &message(40, b"x")).unwrap(), Taken::Skipped);
+        assert_eq!(intake.paused(), [("a", 0)]);
+        intake.seal(0).unwrap();
+        assert!(batch(&mut given).is_none());
+        intake.assign(0, &[(0, Some(40))], &[]).unwrap();
+        assert!(intake.paused().is_empty());
+        assert_eq!(intake.push(0, &message(40, b"x")).unwrap(), Taken::Yes);
+    }
+
+    #[test]
     fn time_seals_what_size_does_not() {
         let limits = Limits { commit_interval: Duration::from_secs(1), commit_bytes: 1 << 20, held_bytes: 1 << 20 };
         let (mut intake, mut given) = intake(limits);
-        intake.assign(0, &[(0, None)]).unwrap();
+        intake.assign(0, &[(0, None)], &[]).unwrap();
         intake.push(0, &message(40, b"x")).unwrap();
         intake.seal_due(Instant::now()).unwrap();
         assert!(batch(&mut given).is_none());
@@ -246,7 +279,7 @@ mod tests {
     fn partitions_are_paused_while_the_budget_is_used_up_and_resumed_after() {
         let limits = Limits { commit_interval: Duration::from_secs(1), commit_bytes: 100, held_bytes: 150 };
         let (mut intake, mut given) = intake(limits);
-        intake.assign(0, &[(0, Some(0))]).unwrap();
+        intake.assign(0, &[(0, Some(0))], &[]).unwrap();
         intake.push(0, &message(0, &[b'x'; 120])).unwrap();
         assert!(intake.paused().is_empty());
         intake.push(0, &message(1, &[b'x'; 60])).unwrap();

@@ -34,11 +34,13 @@ mod replay;
 mod service;
 mod shape;
 mod sink;
+mod standing;
 mod state;
 mod topic;
+mod topic_id;
 mod trouble;
 
-pub use config::{IngestConfig, KafkaConfig};
+pub use config::{IngestConfig, KafkaConfig, OnGap};
 pub use engine::misfits;
 pub use error::IngestError;
 pub use metrics::{IngestMetrics, Totals};

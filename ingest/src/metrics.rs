@@ -36,6 +36,7 @@ pub struct IngestMetrics {
     conflicts: IntCounterVec,
     retries: IntCounter,
     lag: IntGaugeVec,
+    lost: IntGaugeVec,
     held_bytes: IntGauge,
     paused: IntGauge,
     totals: [AtomicU64; 6],
@@ -64,6 +65,14 @@ impl IngestMetrics {
         let lag =
             IntGaugeVec::new(Opts::new("lakeward_ingest_lag", "Events in Kafka not yet in the raw table"), &["topic"])?;
         registry.register(Box::new(lag.clone()))?;
+        let lost = IntGaugeVec::new(
+            Opts::new(
+                "lakeward_ingest_lost_offsets",
+                "Offsets that Kafka no longer had when they were due, as the raw table has it",
+            ),
+            &["topic"],
+        )?;
+        registry.register(Box::new(lost.clone()))?;
         let retries = IntCounter::new("lakeward_ingest_storage_retries_total", "Commits or reads tried again")?;
         registry.register(Box::new(retries.clone()))?;
         Ok(IngestMetrics {
@@ -76,6 +85,7 @@ impl IngestMetrics {
             commit_seconds,
             retries,
             lag,
+            lost,
             held_bytes: gauge("lakeward_ingest_held_bytes", "Bytes of events that are buffered or in flight")?,
             paused: gauge("lakeward_ingest_paused", "Whether partitions are paused for memory")?,
             totals: Default::default(),
@@ -132,6 +142,10 @@ impl IngestMetrics {
         let mut by_topic = self.lag_by_topic.lock();
         by_topic.insert(topic.to_owned(), lag);
         self.totals[4].store(by_topic.values().sum(), Relaxed);
+    }
+
+    pub(crate) fn lost(&self, topic: &str, offsets: i64) {
+        self.lost.with_label_values(&[topic]).set(offsets);
     }
 
     pub(crate) fn held(&self, bytes: usize, paused: bool) {

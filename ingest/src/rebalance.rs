@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use lakeward_tables::{Lake, TableName};
 use parking_lot::Mutex;
@@ -18,17 +18,16 @@ use rdkafka::types::RDKafkaRespErr;
 use tokio::runtime::Handle;
 
 use crate::budget::Budget;
-use crate::config::KafkaConfig;
+use crate::config::{KafkaConfig, OnGap};
 use crate::error::IngestError;
 use crate::intake::Intake;
 use crate::metrics::IngestMetrics;
-use crate::state::{KAFKA, STORAGE, StateBoard};
+use crate::standing::{Standing, trouble_key};
+use crate::state::{KAFKA, StateBoard};
 use crate::trouble::{self, Trouble};
 
 /// How long a partition that is taken away may wait for its last commit.
 const DRAIN: Duration = Duration::from_secs(30);
-/// How long an assignment may wait for storage, well below `max.poll.interval.ms`.
-const ASSIGN: Duration = Duration::from_secs(120);
 
 /// Where each partition stands in its raw table, by topic.
 pub(crate) type Committed = Mutex<BTreeMap<String, BTreeMap<i32, i64>>>;
@@ -45,7 +44,12 @@ pub(crate) struct Intermediary {
     pub(crate) board: Arc<StateBoard>,
     pub(crate) metrics: Arc<IngestMetrics>,
     pub(crate) committed: Arc<Committed>,
+    pub(crate) on_gap: OnGap,
     pub(crate) stop: Arc<AtomicBool>,
+    /// A position was out of reach of what Kafka has: from now on each is looked at before it is read from.
+    pub(crate) examine: AtomicBool,
+    /// The topics' ids as they were told at the last assignment.
+    pub(crate) ids: Mutex<BTreeMap<String, String>>,
     /// The assignment changed, so pauses have to be set again.
     pub(crate) reassigned: AtomicBool,
     /// The consumer has to be made anew.
@@ -67,52 +71,38 @@ impl Intermediary {
         partitions
     }
 
-    /// Where the raw table of a topic stands; tries until storage answers.
-    fn positions(&self, topic: usize) -> Option<BTreeMap<i32, i64>> {
-        let (table, name) = (&self.raw[topic], &self.topics[topic]);
-        let key = format!("positions {name}");
-        let deadline = Instant::now() + ASSIGN;
-        let mut pause = Duration::from_millis(100);
-        loop {
-            match self.runtime.block_on(self.lake.next_offsets(table, &self.kafka.source, name)) {
-                Ok(positions) => {
-                    self.board.clear(STORAGE, &key);
-                    return Some(positions);
-                }
-                Err(error) => {
-                    self.metrics.retry();
-                    self.board.raise(STORAGE, &key, format!("where {table} stands cannot be read: {error}"));
-                }
-            }
-            if self.stop.load(Ordering::Relaxed) || Instant::now() + pause > deadline {
-                return None;
-            }
-            std::thread::sleep(pause);
-            pause = (pause * 2).min(Duration::from_secs(5));
-        }
-    }
-
-    fn assign(&self, list: &mut TopicPartitionList) -> Result<(), IngestError> {
-        for (topic, partitions) in self.by_topic(list) {
+    fn assign(&self, consumer: &BaseConsumer<Session>, list: &mut TopicPartitionList) -> Result<(), IngestError> {
+        let Some(standings) = self.standings(consumer, &self.by_topic(list)) else {
+            *self.broken.lock() = Some("where to start could not be read".to_owned());
+            return Ok(());
+        };
+        for (topic, standings) in standings {
             let name = &self.topics[topic];
-            let Some(known) = self.positions(topic) else {
-                *self.broken.lock() = Some(format!("the start positions of {name} could not be read"));
-                return Ok(());
-            };
-            let mut starts = Vec::with_capacity(partitions.len());
-            for partition in partitions {
-                let start = known.get(&partition).copied();
-                let offset = start.map_or(Offset::Beginning, Offset::Offset);
+            let mut starts = Vec::with_capacity(standings.len());
+            let mut halted = Vec::new();
+            for (partition, standing) in standings {
+                let key = trouble_key(name, partition);
+                let (start, offset) = match standing {
+                    Standing::Read(start) => {
+                        self.board.clear(KAFKA, &key);
+                        (start, start.map_or(Offset::Beginning, Offset::Offset))
+                    }
+                    Standing::Halted(why) => {
+                        self.board.raise(KAFKA, &key, why);
+                        halted.push(partition);
+                        (None, Offset::End)
+                    }
+                };
                 list.set_partition_offset(name, partition, offset).map_err(IngestError::client)?;
                 starts.push((partition, start));
             }
-            tracing::info!(topic = name, partitions = starts.len(), "partitions assigned");
+            tracing::info!(topic = name, partitions = starts.len(), halted = halted.len(), "partitions assigned");
             self.committed
                 .lock()
                 .entry(name.clone())
                 .or_default()
                 .extend(starts.iter().filter_map(|(p, s)| Some((*p, (*s)?))));
-            self.intake.lock().assign(topic, &starts)?;
+            self.intake.lock().assign(topic, &starts, &halted)?;
             self.board.clear(KAFKA, &format!("topic {name}"));
         }
         self.board.clear(KAFKA, "group");
@@ -133,7 +123,10 @@ impl Intermediary {
         tracing::info!(partitions = list.count(), drained, "partitions revoked");
         let mut intake = self.intake.lock();
         for (topic, partitions) in by_topic {
-            partitions.into_iter().for_each(|partition| intake.revoke(topic, partition));
+            for partition in partitions {
+                intake.revoke(topic, partition);
+                self.board.clear(KAFKA, &trouble_key(&self.topics[topic], partition));
+            }
         }
         Ok(())
     }
@@ -144,7 +137,7 @@ impl ConsumerContext for Session {
         let shared = &self.0;
         let cooperative = matches!(consumer.rebalance_protocol(), RebalanceProtocol::Cooperative);
         let assigned = what == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS;
-        let prepared = if assigned { shared.assign(list) } else { shared.revoke(list) };
+        let prepared = if assigned { shared.assign(consumer, list) } else { shared.revoke(list) };
         if let Err(error) = prepared {
             *shared.broken.lock() = Some(error.to_string());
         }
@@ -190,12 +183,17 @@ impl ClientContext for Session {
             shared.board.clear(KAFKA, "connection");
         }
         let committed = shared.committed.lock();
+        // What is at a topic's end may be no event: a transaction's marker, an aborted record, what was compacted away. Once
+        // all that was fetched stands in the tables, what was passed so is no lag.
+        let idle = shared.intake.lock().held() == 0;
         for (name, topic) in &statistics.topics {
             let known = committed.get(name);
             let mut lag = 0;
             for (number, partition) in &topic.partitions {
                 if *number >= 0 && partition.desired && partition.hi_offset >= 0 {
                     let at = known.and_then(|known| known.get(number)).copied().unwrap_or(partition.lo_offset.max(0));
+                    let passed = if idle && partition.fetchq_cnt == 0 { partition.next_offset } else { 0 };
+                    let at = at.max(passed);
                     lag += u64::try_from(partition.hi_offset - at).unwrap_or(0);
                 }
             }

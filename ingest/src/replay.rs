@@ -41,6 +41,24 @@ impl Replay {
                     if rows.num_rows() > 0 || window.next == self.left.next {
                         return Ok(Some((rows, Range { from, next: window.next })));
                     }
+                    // Kafka's first offset may be thousands of windows away from 0.
+                    self.left.from = self.first(window.next).await?;
+                }
+                Err(error) => attempt.again(&error).await?,
+            }
+        }
+    }
+
+    /// Where the next event stands; one before the end where there is none, so that the last window has something to end.
+    async fn first(&self, from: i64) -> Result<i64, Unwritten> {
+        let mut attempt =
+            Attempt::new(&self.writing, format!("{} cannot be read", self.raw), format!("replay {}", self.raw));
+        let Writing { lake, source, topic, .. } = &self.writing;
+        loop {
+            match lake.first_raw_offset(&self.raw, source, topic, self.partition, from, self.left.next).await {
+                Ok(first) => {
+                    attempt.over();
+                    return Ok(first.unwrap_or(self.left.next - 1).max(from));
                 }
                 Err(error) => attempt.again(&error).await?,
             }

@@ -85,7 +85,7 @@ impl Ingest {
                 topic: name,
                 work,
                 positions: BTreeMap::new(),
-                restarted: HashSet::new(),
+                halted: HashSet::new(),
             });
         }
         let limits = Limits {
@@ -106,7 +106,10 @@ impl Ingest {
             board: Arc::clone(&board),
             metrics,
             committed,
+            on_gap: config.on_gap,
             stop: Arc::clone(&stop),
+            examine: AtomicBool::new(false),
+            ids: Mutex::default(),
             reassigned: AtomicBool::new(false),
             broken,
         });

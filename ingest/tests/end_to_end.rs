@@ -10,7 +10,7 @@ use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::Int64Type;
 use datafusion::prelude::SessionContext;
 use lakeward_ingest::producer::{Record, produce};
-use lakeward_ingest::{Ingest, IngestConfig, IngestHandle, IngestMetrics, IngestState, KafkaConfig};
+use lakeward_ingest::{Ingest, IngestConfig, IngestHandle, IngestMetrics, IngestState, KafkaConfig, OnGap};
 use lakeward_tables::{Change, Lake, Lakehouse, Progress, StorageConfig, TableName, raw_schema};
 use prometheus::Registry;
 use rdkafka::mocking::MockCluster;
@@ -197,6 +197,7 @@ impl Bench {
             commit_interval: Duration::from_millis(100),
             commit_bytes: 1 << 20,
             memory_budget: 64 << 20,
+            on_gap: OnGap::Stop,
         };
         let handle =
             Ingest::start(config, self.lake().await, Arc::clone(&self.lakehouse), Arc::clone(&metrics)).await.unwrap();
@@ -339,11 +340,16 @@ async fn the_newest_version_of_a_key_is_its_row_and_a_tombstone_takes_it_away() 
 async fn what_stands_in_raw_alone_is_curated_at_the_next_start() {
     // Also when the source has another name by then, as after a move to another cluster.
     for source in ["test", "earlier"] {
-        curated_at_the_next_start(source).await;
+        curated_at_the_next_start(source, 0).await;
     }
 }
 
-async fn curated_at_the_next_start(source: &str) {
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_topic_that_begins_at_a_high_offset_is_caught_up_with_at_once() {
+    curated_at_the_next_start("earlier", 1_000_000_000_000).await;
+}
+
+async fn curated_at_the_next_start(source: &str, first: i64) {
     let bench = Bench::new();
     // A process died after the commit of raw and before those of the curated tables.
     let lake = bench.lake().await;
@@ -356,15 +362,20 @@ async fn curated_at_the_next_start(source: &str) {
             "source" => Arc::new(StringArray::from(vec![source; rows])),
             "topic" => Arc::new(StringArray::from(vec!["lab.reading"; rows])),
             "partition" => Arc::new(Int32Array::from(vec![1; rows])),
-            "offset" => Arc::new(Int64Array::from_iter_values(0..rows as i64)),
+            "offset" => Arc::new(Int64Array::from_iter_values(first..first + rows as i64)),
             "key" => Arc::new(BinaryArray::from_iter_values(vec![b"k"; rows])),
             "payload" => Arc::new(BinaryArray::from_iter_values(&payloads)),
             _ => new_null_array(field.data_type(), rows),
         }
     });
     let rows = vec![RecordBatch::try_new(schema.clone(), columns.collect()).unwrap()];
-    let progress =
-        vec![Progress { source: source.into(), topic: "lab.reading".into(), partition: 1, from: 0, next: 31 }];
+    let progress = vec![Progress {
+        source: source.into(),
+        topic: "lab.reading".into(),
+        partition: 1,
+        from: first,
+        next: first + 31,
+    }];
     lake.commit(&TableName::raw("lab_reading"), Change::Append { rows, progress }).await.unwrap();
 
     let (handle, metrics) = bench.start().await;

@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use lakeward_iam::IssuerUrl;
+use lakeward_ingest::OnGap;
 use lakeward_query::PseudonymKeys;
 use lakeward_query::flight::TicketKey;
 
@@ -73,7 +74,9 @@ pub(super) fn kafka(section: &Section<'_, '_>, needed: bool) -> Option<Kafka> {
         section.problem("group", "is empty".to_owned());
     }
     let ca_file = section.pem("ca_file", "CERTIFICATE");
-    Some(Kafka { source: source?, brokers: brokers?, group, security: security?, ca_file })
+    let session_timeout = section.duration("session_timeout", Duration::from_secs(10));
+    let session_timeout = section.positive("session_timeout", session_timeout);
+    Some(Kafka { session_timeout, source: source?, brokers: brokers?, group, security: security?, ca_file })
 }
 
 fn is_broker(broker: &str) -> bool {
@@ -121,7 +124,16 @@ pub(super) fn ingest(section: &Section<'_, '_>, kafka: Option<Kafka>) -> Option<
     let commit_interval = section.duration("commit_interval", Duration::from_secs(5));
     let commit_bytes = section.size("commit_bytes", 64 << 20);
     let memory_budget = section.size("memory_budget", 512 << 20);
+    let on_gap = match section.text("on_gap").as_deref() {
+        None | Some("stop") => OnGap::Stop,
+        Some("go-on") => OnGap::GoOn,
+        Some(_) => {
+            section.problem("on_gap", "wants \"stop\" or \"go-on\"".to_owned());
+            OnGap::Stop
+        }
+    };
     Some(Ingest {
+        on_gap,
         commit_interval: section.positive("commit_interval", commit_interval),
         commit_bytes: section.positive("commit_bytes", commit_bytes),
         memory_budget: section.positive("memory_budget", memory_budget),

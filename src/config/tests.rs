@@ -169,6 +169,7 @@ fn nothing_is_committed_waited_for_or_answered_zero_times() {
 commit_interval = "0s"
 commit_bytes = "0MB"
 memory_budget = "0B"
+on_gap = "wait"
 [query]
 freshness = "0s"
 row_limit = 0
@@ -177,8 +178,10 @@ memory_limit = "0GB"
 partitions = 0
 "#;
     let told = parse(&format!("{text}{GOOD}"), &[]).unwrap_err();
-    let lines = [2, 3, 4, 7, 8, 9].map(|line| format!("lakeward.toml:{line}: must be more than 0"));
-    assert_told(&told, &lines.iter().map(String::as_str).collect::<Vec<_>>());
+    let lines = [2, 3, 4, 8, 9, 10].map(|line| format!("lakeward.toml:{line}: must be more than 0"));
+    let mut lines: Vec<&str> = lines.iter().map(String::as_str).collect();
+    lines.push("lakeward.toml:5: wants \"stop\" or \"go-on\"");
+    assert_told(&told, &lines);
 }
 
 #[test]

@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow, bail};
 use lakeward_iam::{Authenticator, AuthenticatorConfig, DevelopmentIssuer};
-use lakeward_ingest::{Ingest, IngestConfig, IngestHandle, IngestMetrics, KafkaConfig};
+use lakeward_ingest::{Ingest, IngestConfig, IngestHandle, IngestMetrics, KafkaConfig, OnGap};
 use lakeward_query::flight::TicketKey;
 use lakeward_query::http::{Operations, Readiness, ReadinessProbe};
 use lakeward_query::{PseudonymKeys, QueryConfig};
@@ -119,6 +119,7 @@ impl Demo {
             commit_interval: COMMIT_INTERVAL,
             commit_bytes: COMMIT_BYTES,
             memory_budget: MEMORY_BUDGET,
+            on_gap: OnGap::Stop,
         };
         let ingest = Ingest::start(ingest, lake.clone(), Arc::clone(&declared.lakehouse), Arc::clone(&metrics)).await?;
         let servers = endpoints(&args, &folder, &declared, lake.clone(), &issuer, &registry).await?;

@@ -5,10 +5,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use arrow::datatypes::SchemaRef;
+use arrow::array::{AsArray, RecordBatch};
+use arrow::datatypes::{Int64Type, SchemaRef};
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::execution::object_store::ObjectStoreUrl;
 use datafusion::execution::runtime_env::RuntimeEnv;
+use datafusion::functions_aggregate::expr_fn::min;
 use datafusion::logical_expr::{Expr, cast, ident, lit};
 use datafusion::prelude::{SessionConfig, SessionContext};
 use futures::future::try_join_all;
@@ -16,7 +18,7 @@ use futures::future::try_join_all;
 use crate::delta::Table;
 use crate::delta::layout::Layout;
 use crate::storage::Store;
-use crate::{Change, Committed, Lakehouse, Mode, Snapshot, StorageConfig, TableName, TablesError};
+use crate::{Change, Committed, Gap, Lakehouse, Mode, Snapshot, StorageConfig, TableName, TablesError};
 
 /// How many tables are opened at the same time.
 const OPENING: usize = 8;
@@ -110,6 +112,23 @@ impl Lake {
         self.table(table)?.sources(topic).await
     }
 
+    /// Binds the positions that a table has of a topic to the id that the brokers gave it, unless they are bound already;
+    /// gives what they are bound to. Anything but this one id means that the topic is not the one that was read before.
+    pub async fn bind_topic(
+        &self,
+        table: &TableName,
+        source: &str,
+        topic: &str,
+        id: &str,
+    ) -> Result<BTreeSet<String>, TablesError> {
+        self.table(table)?.bind_topic(source, topic, id).await
+    }
+
+    /// Where events of a topic are missing for good, as of the table's newest version.
+    pub async fn gaps(&self, table: &TableName, source: &str, topic: &str) -> Result<BTreeSet<Gap>, TablesError> {
+        self.table(table)?.gaps(source, topic).await
+    }
+
     /// Commits rows and positions together. After an error that [`TablesError::is_transient`] the commit may have
     /// landed: read [`Lake::next_offsets`] before trying again.
     pub async fn commit(&self, table: &TableName, change: Change) -> Result<Committed, TablesError> {
@@ -133,12 +152,7 @@ impl Lake {
         to: i64,
     ) -> Result<SendableRecordBatchStream, TablesError> {
         let snapshot = self.fresh_snapshot(table).await?;
-        let wanted: Expr = ident("source")
-            .eq(lit(source))
-            .and(ident("topic").eq(lit(topic)))
-            .and(ident("partition").eq(lit(partition)))
-            .and(ident("offset").gt_eq(lit(from)))
-            .and(ident("offset").lt(lit(to)));
+        let wanted = stand_in(source, topic, partition, from, to);
         // Writers take the declared types; snapshots are read in others.
         let schema = self.schema(table)?;
         let as_declared: Vec<Expr> = schema
@@ -157,6 +171,33 @@ impl Lake {
                 .await
         };
         query.await.map_err(|source| TablesError::Query { table: table.clone(), source: Box::new(source) })
+    }
+
+    /// The first offset with `from <= offset < to` that a raw table has of one partition: a topic may begin, or go on, at
+    /// an offset far from the last one.
+    pub async fn first_raw_offset(
+        &self,
+        table: &TableName,
+        source: &str,
+        topic: &str,
+        partition: i32,
+        from: i64,
+        to: i64,
+    ) -> Result<Option<i64>, TablesError> {
+        let snapshot = self.fresh_snapshot(table).await?;
+        let session = SessionContext::new_with_config(SessionConfig::new().with_target_partitions(1));
+        let query = async {
+            session
+                .read_table(snapshot.provider())?
+                .filter(stand_in(source, topic, partition, from, to))?
+                .aggregate(Vec::new(), vec![min(ident("offset"))])?
+                .collect()
+                .await
+        };
+        let found =
+            query.await.map_err(|source| TablesError::Query { table: table.clone(), source: Box::new(source) })?;
+        let first = |batch: &RecordBatch| batch.column(0).as_primitive_opt::<Int64Type>()?.iter().next()?;
+        Ok(found.iter().find_map(first))
     }
 
     /// Makes the store known to a `RuntimeEnv`. Scans of [`Snapshot::provider`] do it by themselves; this is for plans
@@ -184,4 +225,14 @@ impl Lake {
     fn table(&self, name: &TableName) -> Result<&Table, TablesError> {
         self.inner.tables.get(name).ok_or_else(|| TablesError::UnknownTable(name.clone()))
     }
+}
+
+/// The rows of a raw table that come from a range of one partition.
+fn stand_in(source: &str, topic: &str, partition: i32, from: i64, to: i64) -> Expr {
+    ident("source")
+        .eq(lit(source))
+        .and(ident("topic").eq(lit(topic)))
+        .and(ident("partition").eq(lit(partition)))
+        .and(ident("offset").gt_eq(lit(from)))
+        .and(ident("offset").lt(lit(to)))
 }

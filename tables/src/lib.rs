@@ -20,7 +20,7 @@ pub use contract::{
     Column, Expression, GovernedTable, Lakehouse, Mode, PayloadFormat, QualityRule, Reading, SourceSelect,
     TableContract, Tombstone, TopicContract, Unread, dead_letter_schema, raw_schema,
 };
-pub use delta::{Change, Committed, Progress, Snapshot, reading_schema, reading_type};
+pub use delta::{Change, Committed, Gap, Progress, Snapshot, reading_schema, reading_type};
 pub use error::TablesError;
 pub use lake::Lake;
 pub use name::TableName;

@@ -34,9 +34,9 @@ PROPERTIES = """\
 process.roles=broker,controller
 node.id=1
 controller.quorum.voters=1@127.0.0.1:{controller}
-listeners=CLIENT://127.0.0.1:{client},MTLS://127.0.0.1:{mtls},CONTROLLER://127.0.0.1:{controller}
-advertised.listeners=CLIENT://127.0.0.1:{client},MTLS://127.0.0.1:{mtls}
-listener.security.protocol.map=CLIENT:SASL_SSL,MTLS:SSL,CONTROLLER:SSL
+listeners=CLIENT://127.0.0.1:{client},MTLS://127.0.0.1:{mtls},CONTROLLER://127.0.0.1:{controller}{behind_proxies}
+advertised.listeners=CLIENT://127.0.0.1:{client},MTLS://127.0.0.1:{mtls}{proxies}
+listener.security.protocol.map=CLIENT:SASL_SSL,MTLS:SSL,CONTROLLER:SSL{proxied_protocols}
 controller.listener.names=CONTROLLER
 inter.broker.listener.name=MTLS
 log.dirs=data
@@ -66,12 +66,23 @@ transaction.state.log.num.partitions=5
 share.coordinator.state.topic.replication.factor=1
 share.coordinator.state.topic.min.isr=1
 group.initial.rebalance.delay.ms=0
+group.min.session.timeout.ms=1000
+log.retention.check.interval.ms=1000
+log.cleaner.backoff.ms=500
 num.network.threads=2
 num.io.threads=4
 log.cleaner.dedupe.buffer.size=16777216
 message.max.bytes={largest}
 replica.fetch.max.bytes={largest}
 """
+
+# A listener that says it stands where a proxy of the tests does: a client that comes through the proxy stays behind it.
+PROXIED = """\
+listener.name.proxied{number}.ssl.client.auth=none
+listener.name.proxied{number}.sasl.enabled.mechanisms=SCRAM-SHA-512
+listener.name.proxied{number}.scram-sha-512.sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required;
+"""
+PROXIES = 3
 
 LOGGING = """\
 rootLogger.level=INFO
@@ -90,17 +101,23 @@ class Kafka:
         self.folder, self.tls = folder, tls
         self.passwords = {user: secrets.token_urlsafe(18) for user in USERS}
         self.client_port = self.mtls_port = self.controller_port = 0
+        self.proxied: list[dict[str, int]] = []
         self.child: Child | None = None
 
     def create(self) -> None:
         """Writes the configuration on free ports and formats the log directory."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        self.client_port, self.mtls_port, self.controller_port = free_ports(3)
+        self.client_port, self.mtls_port, self.controller_port, *ports = free_ports(3 + 2 * PROXIES)
+        self.proxied = [{"listens": ports[2 * number], "proxy": ports[2 * number + 1]} for number in range(PROXIES)]
         (self.folder / "server.properties").write_text(
             PROPERTIES.format(
-                client=self.client_port, mtls=self.mtls_port, controller=self.controller_port, tls=self.tls, largest=LARGEST_MESSAGE
+                client=self.client_port, mtls=self.mtls_port, controller=self.controller_port, tls=self.tls, largest=LARGEST_MESSAGE,
+                behind_proxies="".join(f",PROXIED{number}://{LOOPBACK}:{one['listens']}" for number, one in enumerate(self.proxied)),
+                proxies="".join(f",PROXIED{number}://{LOOPBACK}:{one['proxy']}" for number, one in enumerate(self.proxied)),
+                proxied_protocols="".join(f",PROXIED{number}:SASL_SSL" for number in range(PROXIES)),
             )
-        )
+            + "".join(PROXIED.format(number=number) for number in range(PROXIES))
+        )  # fmt: skip
         (self.folder / "log4j2.properties").write_text(LOGGING)
         for user, password in self.passwords.items():
             write_secret(self.folder / f"{user}.password", password)
@@ -186,6 +203,7 @@ class Kafka:
             "topics": TOPICS,
             "partitions": PARTITIONS,
             "largest_message": LARGEST_MESSAGE,
+            "proxied": self.proxied,
         }
 
     @staticmethod

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
-use lakeward_ingest::{Ingest, IngestConfig, IngestHandle, IngestMetrics, KafkaConfig};
+use lakeward_ingest::{Ingest, IngestConfig, IngestHandle, IngestMetrics, KafkaConfig, OnGap};
 use lakeward_tables::{Lake, Lakehouse, StorageConfig, TableName};
 
 use super::run::Run;
@@ -54,6 +54,7 @@ pub(crate) async fn once(task: &IngestOnce) -> anyhow::Result<()> {
         commit_interval: COMMIT_INTERVAL,
         commit_bytes: task.commit_bytes,
         memory_budget: MEMORY_BUDGET,
+        on_gap: OnGap::Stop,
     };
     let mark = Mark::now()?;
     let handle = Ingest::start(config, lake.clone(), Arc::clone(&lakehouse), Arc::clone(&metrics)).await?;

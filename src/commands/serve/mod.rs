@@ -59,6 +59,7 @@ pub(crate) async fn run(args: ServeArgs) -> anyhow::Result<()> {
                 commit_interval: ingest.commit_interval,
                 commit_bytes: ingest.commit_bytes,
                 memory_budget: ingest.memory_budget,
+                on_gap: ingest.on_gap,
             };
             let metrics = Arc::new(IngestMetrics::new(&registry)?);
             let handle = Ingest::start(ingest_config, lake, Arc::clone(&declared.lakehouse), metrics).await?;

@@ -34,6 +34,28 @@ pub(crate) fn app_prefix(table: &TableName, source: &str, topic: &str) -> String
     format!("lakeward/{table}/{source}/{topic}/")
 }
 
+/// As [`app_prefix`], of what tells where events are missing: `<partition>/<first lost offset>`, with the first offset
+/// that is left as version.
+pub(crate) fn gap_prefix(table: &TableName, source: &str, topic: &str) -> String {
+    format!("lakeward-gap/{table}/{source}/{topic}/")
+}
+
+/// As [`app_prefix`], of what tells which topic it is: the id that the brokers gave it.
+pub(crate) fn topic_prefix(table: &TableName, source: &str, topic: &str) -> String {
+    format!("lakeward-topic/{table}/{source}/{topic}/")
+}
+
+/// Offsets of one partition that Kafka no longer had when they were due.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Gap {
+    /// The partition.
+    pub partition: i32,
+    /// The first lost offset.
+    pub from: i64,
+    /// The first offset that was left.
+    pub next: i64,
+}
+
 /// Rows and positions that become visible together, or not at all.
 ///
 /// Batches name their columns; the order does not matter. The columns of the contract must all be there with their
@@ -47,6 +69,21 @@ pub enum Change {
         rows: Vec<RecordBatch>,
         /// The partitions they came from.
         progress: Vec<Progress>,
+    },
+    /// No rows: events that Kafka no longer had when they were due. The position passes them, and in the same commit the
+    /// log remembers from which offset to which, see [`crate::Lake::gaps`].
+    Gap {
+        /// What is lost: from the first lost offset to the first that is left.
+        lost: Progress,
+    },
+    /// No rows and no position: which topic it is whose offsets the positions are, see [`crate::Lake::bind_topic`].
+    Bind {
+        /// Configured name of the Kafka cluster.
+        source: String,
+        /// The topic.
+        topic: String,
+        /// The id that the brokers gave it.
+        id: String,
     },
     /// Replaces the row of each key if the given one is newer by (version, time, epoch, offset).
     Upsert {
@@ -63,7 +100,23 @@ impl Change {
     pub(crate) fn progress(&self) -> &[Progress] {
         match self {
             Self::Append { progress, .. } | Self::Upsert { progress, .. } => progress,
+            Self::Gap { lost } => std::slice::from_ref(lost),
+            Self::Bind { .. } => &[],
         }
+    }
+
+    /// App ids and versions of the `txn` actions that the commit carries.
+    pub(crate) fn transactions(&self, table: &TableName) -> Vec<(String, i64)> {
+        let mut transactions: Vec<_> = self.progress().iter().map(|step| (step.app_id(table), step.next)).collect();
+        match self {
+            Self::Append { .. } | Self::Upsert { .. } => {}
+            Self::Gap { lost } => {
+                let prefix = gap_prefix(table, &lost.source, &lost.topic);
+                transactions.push((format!("{prefix}{}/{}", lost.partition, lost.from), lost.next));
+            }
+            Self::Bind { source, topic, id } => transactions.push((topic_prefix(table, source, topic) + id, 1)),
+        }
+        transactions
     }
 }
 

@@ -74,6 +74,7 @@ impl Table {
     fn physical_rows(&self, change: &Change) -> Result<Vec<RecordBatch>, TablesError> {
         let wrong = |message: &str| TablesError::Schema { table: self.layout.name.clone(), message: message.into() };
         let rows = match (change, &self.layout.key) {
+            (Change::Gap { .. } | Change::Bind { .. }, _) => return Ok(Vec::new()),
             (Change::Append { rows, .. }, None) => rows,
             (Change::Upsert { rows, key, .. }, Some(of_table)) if key == of_table => rows,
             (Change::Upsert { .. }, Some(_)) => {
@@ -105,6 +106,7 @@ impl Table {
                 Ok((prepared.appended.clone().unwrap_or_default(), Vec::new()))
             }
             Change::Upsert { key, .. } => self.rewrite(key, rows, state, prepared).await,
+            Change::Gap { .. } | Change::Bind { .. } => Ok((Vec::new(), Vec::new())),
         }
     }
 
@@ -184,9 +186,9 @@ impl Table {
     ) -> Result<u64, DeltaTableError> {
         let now = chrono::Utc::now().timestamp_millis();
         let transactions = change
-            .progress()
-            .iter()
-            .map(|step| Transaction::new_with_last_update(step.app_id(&self.layout.name), step.next, Some(now)))
+            .transactions(&self.layout.name)
+            .into_iter()
+            .map(|(app_id, version)| Transaction::new_with_last_update(app_id, version, Some(now)))
             .collect();
         let mut actions: Vec<Action> = removes.into_iter().map(Action::Remove).collect();
         actions.extend(files.iter().map(WrittenFile::action));

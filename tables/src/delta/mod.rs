@@ -15,7 +15,7 @@ mod snapshot;
 mod statistics;
 mod table;
 
-pub use change::{Change, Committed, Progress};
+pub use change::{Change, Committed, Gap, Progress};
 pub use layout::{reading_schema, reading_type};
 pub use snapshot::Snapshot;
 

@@ -16,7 +16,7 @@ use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde::Deserialize;
 
-use super::change::{Progress, app_prefix};
+use super::change::{Gap, Progress, app_prefix, gap_prefix, topic_prefix};
 use crate::{TableName, TablesError};
 
 /// The latest `txn` version of every app id.
@@ -131,6 +131,22 @@ impl Positions {
             Some(before.strip_suffix(topic)?.strip_suffix('/')?.to_owned())
         };
         self.0.keys().filter_map(|id| source(id)).collect()
+    }
+
+    /// The ids of the topics whose offsets the positions of this name are: one, or none where nobody has told.
+    pub(crate) fn topic_ids(&self, table: &TableName, source: &str, topic: &str) -> BTreeSet<String> {
+        let prefix = topic_prefix(table, source, topic);
+        self.0.keys().filter_map(|id| Some(id.strip_prefix(&prefix)?.to_owned())).collect()
+    }
+
+    /// Where events of a topic are missing, by partition and offset.
+    pub(crate) fn gaps(&self, table: &TableName, source: &str, topic: &str) -> BTreeSet<Gap> {
+        let prefix = gap_prefix(table, source, topic);
+        let gap = |id: &str, next: i64| {
+            let (partition, from) = id.strip_prefix(&prefix)?.split_once('/')?;
+            Some(Gap { partition: partition.parse().ok()?, from: from.parse().ok()?, next })
+        };
+        self.0.iter().filter_map(|(id, next)| gap(id, *next)).collect()
     }
 
     /// Refuses unless every partition stands where the writer believes, or is not known at all.

@@ -10,6 +10,7 @@ use deltalake_core::logstore::LogStoreRef;
 use object_store::ObjectStore;
 use parking_lot::RwLock;
 
+use super::change::{Change, Gap};
 use super::create::open_or_create;
 use super::layout::Layout;
 use super::position::{Positions, delta};
@@ -81,6 +82,25 @@ impl Table {
 
     pub(crate) async fn sources(&self, topic: &str) -> Result<BTreeSet<String>, TablesError> {
         Ok(self.state().await?.positions.sources(&self.layout.name, topic))
+    }
+
+    pub(crate) async fn gaps(&self, source: &str, topic: &str) -> Result<BTreeSet<Gap>, TablesError> {
+        Ok(self.state().await?.positions.gaps(&self.layout.name, source, topic))
+    }
+
+    pub(crate) async fn bind_topic(
+        &self,
+        source: &str,
+        topic: &str,
+        id: &str,
+    ) -> Result<BTreeSet<String>, TablesError> {
+        let bound = self.state().await?.positions.topic_ids(&self.layout.name, source, topic);
+        if !bound.is_empty() {
+            return Ok(bound);
+        }
+        self.commit(Change::Bind { source: source.into(), topic: topic.into(), id: id.into() }).await?;
+        // Another process may have bound another one meanwhile: then both stand there, and nobody reads on.
+        Ok(self.state().await?.positions.topic_ids(&self.layout.name, source, topic))
     }
 
     /// The newest state, looked up now.

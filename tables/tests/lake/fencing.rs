@@ -184,3 +184,34 @@ async fn a_range_of_raw_rows_comes_by_rising_offset() {
     assert_eq!(offsets, [2, 3, 4, 5, 6]);
     assert_eq!(batches[0]["payload"].as_binary::<i32>().value(0), b"{\"id\":\"2\"}");
 }
+
+#[tokio::test]
+async fn a_gap_is_passed_and_remembered_in_one_commit_and_by_nobody_who_stands_elsewhere() {
+    let dir = tempfile::tempdir().unwrap();
+    let writer = lake(dir.path()).await;
+    writer.commit(&sales(), append(0, 5)).await.unwrap();
+    let error = writer.commit(&sales(), Change::Gap { lost: step(0, 3, 9) }).await.unwrap_err();
+    assert!(matches!(error, TablesError::NotAtPosition { current: Some(5), .. }), "{error}");
+    writer.commit(&sales(), Change::Gap { lost: step(0, 5, 9) }).await.unwrap();
+    writer.commit(&sales(), append(9, 11)).await.unwrap();
+
+    let restarted = lake(dir.path()).await;
+    let gaps: Vec<_> = restarted.gaps(&sales(), "main", "shop.sale").await.unwrap().into_iter().collect();
+    assert_eq!(gaps, [lakeward_tables::Gap { partition: 0, from: 5, next: 9 }]);
+    assert_eq!(restarted.next_offsets(&sales(), "main", "shop.sale").await.unwrap(), BTreeMap::from([(0, 11)]));
+    assert_eq!(restarted.row_count(&sales()).await.unwrap(), 7);
+}
+
+#[tokio::test]
+async fn positions_belong_to_the_first_topic_that_was_bound_to_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let bind = async |id: &str| lake(dir.path()).await.bind_topic(&sales(), "main", "shop.sale", id).await.unwrap();
+    assert_eq!(bind("one").await.into_iter().collect::<Vec<_>>(), ["one"]);
+    assert_eq!(bind("two").await.into_iter().collect::<Vec<_>>(), ["one"]);
+    let other = lake(dir.path()).await.bind_topic(&sales(), "other", "shop.sale", "two").await.unwrap();
+    assert_eq!(other.into_iter().collect::<Vec<_>>(), ["two"]);
+    // What is bound is no source and no position.
+    let lake = lake(dir.path()).await;
+    assert!(lake.sources(&sales(), "shop.sale").await.unwrap().is_empty());
+    assert!(lake.next_offsets(&sales(), "main", "shop.sale").await.unwrap().is_empty());
+}

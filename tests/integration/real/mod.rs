@@ -4,6 +4,7 @@
 mod lakeward;
 mod load;
 mod parts;
+mod torture;
 
 use std::ffi::OsStr;
 use std::time::Duration;
