@@ -189,6 +189,7 @@ impl ClientContext for Session {
         if statistics.brokers.values().any(|broker| broker.state == "UP") {
             shared.board.clear(KAFKA, "connection");
         }
+        shared.metrics.freshness().look();
         let committed = shared.committed.lock();
         for (name, topic) in &statistics.topics {
             let known = committed.get(name);
