@@ -20,6 +20,16 @@ pub(crate) enum Command {
     Serve(ServeArgs),
     /// Check the configuration and the whole of `sql/`, and name every error with file and line
     Check(CheckArgs),
+    /// Begin a topic and its table from a sample: contracts, SELECT and policies, to be looked at and changed
+    Init(InitArgs),
+    /// Run a broker of one's own in memory, to try things out on this machine
+    Broker(BrokerArgs),
+    /// Show how far ingest is: what a running `serve` says, or what the tables hold
+    Status(StatusArgs),
+    /// Tell where a message landed, or as what dead letter, and show no value of it
+    Trace(TraceArgs),
+    /// Print the rights on the broker that the contracts imply; make them; say what is wider than that
+    Acl(AclArgs),
     /// Send records from files to a topic, or FHIR bundles to their topics
     Produce(ProduceArgs),
     /// Make a token with the development issuer (never with a real one)
@@ -86,6 +96,77 @@ pub(crate) struct CheckArgs {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct InitArgs {
+    /// The sample: NDJSON, one message a line
+    #[arg(long, value_name = "FILE")]
+    pub(crate) from: PathBuf,
+    /// The topic that such messages come by
+    #[arg(long)]
+    pub(crate) topic: String,
+    /// The folder of the lakehouse as declared; made when it is not there
+    #[arg(long, value_name = "DIR", default_value = "sql")]
+    pub(crate) dir: PathBuf,
+    /// The curated table; without it the last word of the topic, in the plural
+    #[arg(long)]
+    pub(crate) table: Option<String>,
+    /// The field that tells one thing from another; without it `id`, or a field whose name says so
+    #[arg(long, value_name = "FIELD")]
+    pub(crate) key: Option<String>,
+    /// The role of the policy skeleton
+    #[arg(long, default_value = "reader")]
+    pub(crate) role: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct StatusArgs {
+    /// The address of a running `lakeward serve`
+    #[arg(long, env = "LAKEWARD_URL", default_value = "http://127.0.0.1:8080")]
+    pub(crate) url: String,
+    /// The configuration that names the tables, for when nobody answers
+    #[arg(long, value_name = "FILE", env = "LAKEWARD_CONFIG", default_value = "lakeward.toml")]
+    pub(crate) config: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct AclArgs {
+    /// The configuration that names the broker, the group, and the lakehouse as declared
+    #[arg(long, value_name = "FILE", env = "LAKEWARD_CONFIG", default_value = "lakeward.toml")]
+    pub(crate) config: PathBuf,
+    /// Another configuration whose [kafka] names a user that may change rights
+    #[arg(long, value_name = "FILE")]
+    pub(crate) admin: Option<PathBuf>,
+    /// Give the broker what is missing; nothing is taken away
+    #[arg(long)]
+    pub(crate) apply: bool,
+    /// Say what on the broker is wider than declared, or missing: 1 if anything is
+    #[arg(long)]
+    pub(crate) verify: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct TraceArgs {
+    /// The topic that the message came by
+    #[arg(long)]
+    pub(crate) topic: String,
+    /// The message's key
+    #[arg(long)]
+    pub(crate) key: String,
+    /// The configuration that names the tables
+    #[arg(long, value_name = "FILE", env = "LAKEWARD_CONFIG", default_value = "lakeward.toml")]
+    pub(crate) config: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BrokerArgs {
+    /// Topics that it has, separated by commas
+    #[arg(long, value_delimiter = ',', required = true)]
+    pub(crate) topics: Vec<String>,
+    /// Partitions of each topic
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(i32).range(1..=64))]
+    pub(crate) partitions: i32,
+}
+
+#[derive(Debug, Args)]
 #[command(group = clap::ArgGroup::new("what").required(true).args(["topic", "fhir"]))]
 pub(crate) struct ProduceArgs {
     /// Files to send: NDJSON (one record a line), or FHIR bundles with --fhir
@@ -122,6 +203,12 @@ pub(crate) struct TokenArgs {
     /// Clinics of the person, separated by commas
     #[arg(long, value_delimiter = ',')]
     pub(crate) clinics: Vec<String>,
+    /// A further claim of one text, such as `store=s-1`
+    #[arg(long = "claim", value_name = "NAME=TEXT", value_parser = claim)]
+    pub(crate) claims: Vec<(String, String)>,
+    /// A further claim of several texts, such as `regions=north,south`
+    #[arg(long = "claim-list", value_name = "NAME=TEXT,…", value_parser = claim)]
+    pub(crate) claim_lists: Vec<(String, String)>,
     /// How long the token lives, in minutes
     #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..=1440))]
     pub(crate) minutes: u32,
@@ -131,6 +218,13 @@ pub(crate) struct TokenArgs {
     /// … or the folder of a demo, whose people are known by their logins
     #[arg(long, value_name = "DIR", default_value = ".lakeward/demo")]
     pub(crate) demo: PathBuf,
+}
+
+fn claim(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() && !value.is_empty() => Ok((name.to_owned(), value.to_owned())),
+        _ => Err("a claim is NAME=TEXT".to_owned()),
+    }
 }
 
 /// How `lakeward sql` prints an answer.

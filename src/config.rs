@@ -58,6 +58,8 @@ pub(crate) struct Kafka {
     pub(crate) source: String,
     pub(crate) brokers: String,
     pub(crate) group: String,
+    /// Who this is for the broker, as `User:name`; `None` where it cannot be told.
+    pub(crate) principal: Option<String>,
     pub(crate) security: Security,
     pub(crate) ca_file: Option<PathBuf>,
     /// After how long without a sign of life the group gives a process's partitions to others.
@@ -67,12 +69,19 @@ pub(crate) struct Kafka {
 /// How one proves to the broker who one is.
 #[derive(Debug, Clone)]
 pub(crate) enum Security {
-    /// No encryption, no authentication: for tests on one machine.
+    /// No encryption, no authentication: only with `insecure`.
     Plaintext,
-    /// TLS and SCRAM (or another SASL mechanism with user name and password).
-    SaslSsl { mechanism: String, username: String, password: Secret },
+    /// SCRAM (or another SASL mechanism with user name and password), over TLS or, only with `insecure`, without it.
+    Sasl { tls: bool, mechanism: String, username: String, password: Secret },
     /// Mutual TLS.
     Ssl { certificate_file: PathBuf, key_file: PathBuf },
+}
+
+impl Security {
+    /// Whether whoever stands between can read and change what comes.
+    pub(crate) fn is_open(&self) -> bool {
+        matches!(self, Self::Plaintext | Self::Sasl { tls: false, .. })
+    }
 }
 
 /// Where events come from, when ingest commits and how much memory it holds.
@@ -83,6 +92,8 @@ pub(crate) struct Ingest {
     pub(crate) commit_bytes: usize,
     pub(crate) memory_budget: usize,
     pub(crate) on_gap: OnGap,
+    /// What is older when it becomes visible is told by a warning.
+    pub(crate) freshness_objective: Duration,
 }
 
 /// Who may ask, and how they are answered.
@@ -170,8 +181,7 @@ impl Config {
         only: Option<Part>,
     ) -> Result<Self, Misconfigured> {
         let reader = Reader::new(file, text, environment);
-        let folder = reader.section("lakehouse").path("directory");
-        let folder = folder.unwrap_or_else(|| file.parent().unwrap_or(Path::new("")).join("sql"));
+        let folder = lakehouse(&reader, file);
         let storage = sections::storage(&reader.section("storage"));
         let kafka = sections::kafka(&reader.section("kafka"), only != Some(Part::Query));
         let ingest = sections::ingest(&reader.section("ingest"), kafka);
@@ -200,6 +210,29 @@ pub(crate) fn kafka(file: &Path) -> Result<Kafka, Misconfigured> {
     let reader = Reader::new(file, &text, std::env::vars());
     let kafka = sections::kafka(&reader.section("kafka"), true);
     whole(reader, kafka)
+}
+
+/// Where the tables of a configuration stand, and the folder `sql/`; nothing else of it is asked for.
+pub(crate) fn tables(file: &Path) -> Result<(Storage, PathBuf), Misconfigured> {
+    let text = text(file)?;
+    let reader = Reader::new(file, &text, std::env::vars());
+    let folder = lakehouse(&reader, file);
+    let storage = sections::storage(&reader.section("storage"));
+    whole(reader, storage.map(|storage| (storage, folder)))
+}
+
+/// The Kafka cluster of a configuration, and the folder `sql/`; nothing else of it is asked for.
+pub(crate) fn rights(file: &Path) -> Result<(Kafka, PathBuf), Misconfigured> {
+    let text = text(file)?;
+    let reader = Reader::new(file, &text, std::env::vars());
+    let folder = lakehouse(&reader, file);
+    let kafka = sections::kafka(&reader.section("kafka"), true);
+    whole(reader, kafka.map(|kafka| (kafka, folder)))
+}
+
+fn lakehouse(reader: &Reader<'_>, file: &Path) -> PathBuf {
+    let folder = reader.section("lakehouse").path("directory");
+    folder.unwrap_or_else(|| file.parent().unwrap_or(Path::new("")).join("sql"))
 }
 
 /// The development issuer of a configuration, if it has one; nothing else of it is asked for.

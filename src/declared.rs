@@ -57,11 +57,14 @@ impl Declared {
 
     /// The same for a command that cannot go on without it: every problem in one error.
     pub(crate) async fn demand(folder: &Path) -> anyhow::Result<Self> {
-        Self::load(folder).await.map_err(|problems| {
-            let told: Vec<String> = problems.iter().map(ToString::to_string).collect();
-            anyhow::anyhow!("{} is not in order:\n{}", folder.display(), told.join("\n"))
-        })
+        Self::load(folder).await.map_err(|problems| anyhow::anyhow!(not_in_order(folder, &problems)))
     }
+}
+
+/// Every problem of a folder in one text.
+pub(crate) fn not_in_order(folder: &Path, problems: &[Problem]) -> String {
+    let told: Vec<String> = problems.iter().map(ToString::to_string).collect();
+    format!("{} is not in order:\n{}", folder.display(), told.join("\n"))
 }
 
 /// What shows only when it is planned.

@@ -14,8 +14,8 @@ pub(crate) fn client(kafka: &Kafka) -> KafkaConfig {
     };
     match &kafka.security {
         Security::Plaintext => set("security.protocol", "plaintext"),
-        Security::SaslSsl { mechanism, username, password } => {
-            set("security.protocol", "sasl_ssl");
+        Security::Sasl { tls, mechanism, username, password } => {
+            set("security.protocol", if *tls { "sasl_ssl" } else { "sasl_plaintext" });
             set("sasl.mechanism", mechanism);
             set("sasl.username", username);
             set("sasl.password", password.reveal());

@@ -1,5 +1,6 @@
 //! `lakeward`: the command line. What each command does stands in its own module under [`commands`] and [`demo`].
 
+mod aligned;
 mod asking;
 mod cli;
 mod commands;
@@ -60,6 +61,11 @@ fn run(command: Command) -> anyhow::Result<()> {
             Command::Demo(args) => demo::run(args).await,
             Command::Serve(args) => commands::serve::run(args).await,
             Command::Check(args) => commands::check::run(args).await,
+            Command::Init(args) => commands::init::run(&args),
+            Command::Broker(args) => commands::broker::run(args).await,
+            Command::Status(args) => commands::status::run(args).await,
+            Command::Trace(args) => commands::trace::run(args).await,
+            Command::Acl(args) => commands::acl::run(args).await,
             Command::Produce(args) => commands::produce::run(args).await,
             Command::Token(args) => commands::token::run(args),
             Command::Sql(args) => commands::sql::run(args).await,

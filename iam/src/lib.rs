@@ -39,4 +39,4 @@ pub use policies::{
     UnreadTable,
 };
 pub use principal::Principal;
-pub use purposes::NOBODY;
+pub use purposes::{NOBODY, declared_roles};

@@ -21,6 +21,13 @@ pub(crate) struct Purposes {
     public: String,
 }
 
+/// The roles that a `purposes.yaml` declares, each with its purpose; every problem at once.
+pub fn declared_roles(file: &Path) -> Result<BTreeMap<String, String>, Vec<PolicyProblem>> {
+    let text = std::fs::read_to_string(file)
+        .map_err(|error| vec![PolicyProblem::new(file, 1, format!("cannot be read: {}", error.kind()))])?;
+    Purposes::read(file, &text).1.map(|purposes| purposes.roles)
+}
+
 /// The roles that a file names, with their purposes: known even where something else is wrong with the file.
 #[derive(Debug)]
 pub(crate) struct Roles(BTreeMap<String, String>);

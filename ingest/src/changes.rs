@@ -1,5 +1,6 @@
 //! The rows that each table gets of a batch: all of them, or those that the table lacks.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::{
@@ -57,6 +58,19 @@ pub(crate) fn dead_rows(raw: &RecordBatch, due: &Ranges, outcome: &Outcome) -> R
     let mut columns = take_record_batch(raw, &indices)?.columns().to_vec();
     columns.push(reasons);
     Ok(vec![RecordBatch::try_new(dead_letter_schema(), columns)?])
+}
+
+/// How many dead letters have which code: what a reason says before its path and shape, `json.type` or `quality:<rule>`.
+pub(crate) fn dead_codes(dead: &[RecordBatch]) -> Result<BTreeMap<String, u64>, IngestError> {
+    let mut codes = BTreeMap::new();
+    for batch in dead {
+        let reasons = batch.column(batch.schema_ref().index_of("reason")?).as_string::<i32>();
+        for reason in reasons.iter().flatten() {
+            let code = reason.split_once(": ").map_or(reason, |(code, _)| code);
+            *codes.entry(code.to_owned()).or_default() += 1;
+        }
+    }
+    Ok(codes)
 }
 
 /// Rows of a curated table, with what the engine keeps of each event.

@@ -37,6 +37,9 @@ pub enum IngestError {
     /// Records could not be sent; says to whom, why, and what would help.
     #[error("{0}")]
     Delivery(String),
+    /// The broker's access lists could not be read or changed; says who may not, and what would help.
+    #[error("{0}")]
+    Access(String),
     /// The tables refused something for good.
     #[error("the tables refused")]
     Tables(#[from] TablesError),

@@ -8,9 +8,11 @@
 //! - [`Ingest`] runs all of it; [`IngestState`] says in words what it waits for.
 //! - [`misfits`] says what is wrong with the declared SELECTs before anything runs.
 //! - [`producer`] sends records the other way.
+//! - [`acl`] says which rights on the broker all of this takes, and gives them.
 //!
 //! Nothing here logs, reports or counts by a key, a payload or anything else of an event but its position.
 
+pub mod acl;
 mod budget;
 mod buffer;
 mod changes;
@@ -23,6 +25,7 @@ mod engine;
 mod error;
 mod event;
 mod fhir;
+mod freshness;
 mod intake;
 mod json;
 mod metrics;
@@ -38,6 +41,7 @@ mod standing;
 mod state;
 mod topic;
 mod topic_id;
+mod trace;
 mod trouble;
 
 pub use config::{IngestConfig, KafkaConfig, OnGap};
@@ -46,3 +50,4 @@ pub use error::IngestError;
 pub use metrics::{IngestMetrics, Totals};
 pub use service::{Ingest, IngestHandle};
 pub use state::IngestState;
+pub use trace::{Made, trace};

@@ -7,6 +7,8 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use prometheus::{HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
 
+use crate::freshness::Freshness;
+
 /// Sums over all topics since the start of the process.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Totals {
@@ -31,6 +33,7 @@ pub struct IngestMetrics {
     bytes: IntCounterVec,
     rows: IntCounterVec,
     dead_letters: IntCounterVec,
+    freshness: Freshness,
     commits: IntCounterVec,
     commit_seconds: HistogramVec,
     conflicts: IntCounterVec,
@@ -38,6 +41,7 @@ pub struct IngestMetrics {
     lag: IntGaugeVec,
     lost: IntGaugeVec,
     held_bytes: IntGauge,
+    budget_bytes: IntGauge,
     paused: IntGauge,
     totals: [AtomicU64; 6],
     lag_by_topic: Mutex<BTreeMap<String, u64>>,
@@ -56,6 +60,11 @@ impl IngestMetrics {
             registry.register(Box::new(gauge.clone()))?;
             Ok(gauge)
         };
+        let dead_letters = IntCounterVec::new(
+            Opts::new("lakeward_ingest_dead_letters_total", "Events sent to dead letters, by the code of the reason"),
+            &["topic", "code"],
+        )?;
+        registry.register(Box::new(dead_letters.clone()))?;
         let commit_seconds = HistogramVec::new(
             HistogramOpts::new("lakeward_ingest_commit_seconds", "Time that a commit took, by table")
                 .buckets(vec![0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0]),
@@ -79,7 +88,8 @@ impl IngestMetrics {
             messages: counter("lakeward_ingest_messages_total", "Events committed to raw tables", "topic")?,
             bytes: counter("lakeward_ingest_bytes_total", "Bytes of events committed to raw tables", "topic")?,
             rows: counter("lakeward_ingest_rows_total", "Rows committed to curated tables", "table")?,
-            dead_letters: counter("lakeward_ingest_dead_letters_total", "Events sent to dead letters", "topic")?,
+            dead_letters,
+            freshness: Freshness::register(registry)?,
             commits: counter("lakeward_ingest_commits_total", "Commits, by table", "table")?,
             conflicts: counter("lakeward_ingest_conflicts_total", "Commits that another writer had made", "table")?,
             commit_seconds,
@@ -87,10 +97,42 @@ impl IngestMetrics {
             lag,
             lost,
             held_bytes: gauge("lakeward_ingest_held_bytes", "Bytes of events that are buffered or in flight")?,
+            budget_bytes: gauge("lakeward_ingest_budget_bytes", "Bytes of events that may be held")?,
             paused: gauge("lakeward_ingest_paused", "Whether partitions are paused for memory")?,
             totals: Default::default(),
             lag_by_topic: Mutex::default(),
         })
+    }
+
+    /// With another objective of freshness than a minute: what is older when it becomes visible is told by a warning.
+    #[must_use]
+    pub fn with_objective(mut self, objective: Duration) -> Self {
+        self.freshness.set_objective(objective);
+        self
+    }
+
+    /// Shows all counters of a topic and its tables from the start: what has not happened yet stands at 0.
+    pub(crate) fn declare<'a>(&self, topic: &str, tables: impl IntoIterator<Item = &'a str>, curated: &[&str]) {
+        self.messages.with_label_values(&[topic]);
+        self.bytes.with_label_values(&[topic]);
+        self.freshness.declare(topic);
+        for table in tables {
+            self.commits.with_label_values(&[table]);
+            self.commit_seconds.with_label_values(&[table]);
+            self.conflicts.with_label_values(&[table]);
+        }
+        for table in curated {
+            self.rows.with_label_values(&[table]);
+        }
+    }
+
+    pub(crate) fn budget(&self, bytes: usize) {
+        self.budget_bytes.set(i64::try_from(bytes).unwrap_or(i64::MAX));
+    }
+
+    /// The freshness of each topic's events.
+    pub(crate) fn freshness(&self) -> &Freshness {
+        &self.freshness
     }
 
     /// The totals as of now.
@@ -118,8 +160,9 @@ impl IngestMetrics {
         self.totals[1].fetch_add(rows, Relaxed);
     }
 
-    pub(crate) fn dead_letters(&self, topic: &str, events: u64) {
-        self.dead_letters.with_label_values(&[topic]).inc_by(events);
+    /// `code` is of a contract or of the engine, and never of an event.
+    pub(crate) fn dead_letters(&self, topic: &str, code: &str, events: u64) {
+        self.dead_letters.with_label_values(&[topic, code]).inc_by(events);
         self.totals[2].fetch_add(events, Relaxed);
     }
 

@@ -182,6 +182,7 @@ impl ClientContext for Session {
         if statistics.brokers.values().any(|broker| broker.state == "UP") {
             shared.board.clear(KAFKA, "connection");
         }
+        shared.metrics.freshness().look();
         let committed = shared.committed.lock();
         // What is at a topic's end may be no event: a transaction's marker, an aborted record, what was compacted away. Once
         // all that was fetched stands in the tables, what was passed so is no lag.

@@ -17,7 +17,7 @@ use crate::budget::Budget;
 use crate::buffer::{Spare, TopicBuffer};
 use crate::config::IngestConfig;
 use crate::consumer;
-use crate::engine::engines;
+use crate::engine::{engines, tables_of};
 use crate::error::IngestError;
 use crate::intake::{Intake, Lane, Limits};
 use crate::metrics::IngestMetrics;
@@ -62,6 +62,12 @@ impl Ingest {
         let (mut tasks, spare) = (JoinSet::new(), Spare::default());
         for (name, engine) in engines(&lakehouse).await? {
             let contract = &lakehouse.topics[&name];
+            let tables = tables_of(&lakehouse, &name);
+            let curated: Vec<String> = tables.iter().map(|table| table.name.to_string()).collect();
+            let curated: Vec<&str> = curated.iter().map(String::as_str).collect();
+            let (raw, dead_letter) = (contract.table.to_string(), contract.dead_letter.to_string());
+            let all = [raw.as_str(), dead_letter.as_str()].into_iter().chain(curated.iter().copied());
+            metrics.declare(&name, all, &curated);
             let writing = Writing {
                 lake: lake.clone(),
                 source: source.clone(),
@@ -93,6 +99,7 @@ impl Ingest {
             commit_bytes: config.commit_bytes.min(config.held_bytes()),
             held_bytes: config.held_bytes(),
         };
+        metrics.budget(config.held_bytes());
         let budget = Budget::new(lanes.len());
         let fetched_bytes = config.fetched_bytes();
         let shared = Arc::new(Intermediary {

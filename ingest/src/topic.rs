@@ -5,10 +5,12 @@
 //! (what they say of an event must stand before the event's own rows can be seen), then all others at once. Each table
 //! has its own position, so each skips what it has, and what one lacks is read again from raw.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::{AsArray, RecordBatch};
-use arrow::datatypes::{Int32Type, Int64Type};
+use arrow::compute::min;
+use arrow::datatypes::{Int32Type, Int64Type, TimestampMicrosecondType};
 use futures::future::join_all;
 use lakeward_tables::{Lakehouse, Mode, TableContract, TopicContract};
 use parking_lot::Mutex;
@@ -17,7 +19,7 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::task::JoinHandle;
 
 use crate::buffer::{Range, Ranges, Sealed};
-use crate::changes::{curated_rows, dead_rows, raw_rows};
+use crate::changes::{curated_rows, dead_codes, dead_rows, raw_rows};
 use crate::engine::{Engine, Outcome, tables_of};
 use crate::error::IngestError;
 use crate::intake::Work;
@@ -173,6 +175,18 @@ impl TopicTask {
     }
 
     async fn batch(&mut self, sealed: Sealed) -> Result<(), Unwritten> {
+        let metrics = Arc::clone(&self.writing.metrics);
+        metrics.freshness().taken(&self.contract.topic, oldest(&sealed.rows));
+        let brought = self.bring(sealed).await;
+        match brought {
+            Ok(()) => metrics.freshness().landed(&self.contract.topic),
+            // It is read again, here or by whoever has the partition then.
+            Err(_) => metrics.freshness().taken(&self.contract.topic, None),
+        }
+        brought
+    }
+
+    async fn bring(&mut self, sealed: Sealed) -> Result<(), Unwritten> {
         let Sealed { rows, ranges, bytes, spare } = sealed;
         let processing = self.start(&rows).await?;
         let written = self.raw.commit(&ranges, |due| raw_rows(&rows, due)).await;
@@ -271,13 +285,28 @@ impl TopicTask {
             }
         }
         let dead_letter = async {
-            let dead = self.dead_letter.commit(ranges, |due| dead_rows(rows, due, outcome)).await?;
-            metrics.dead_letters(&self.contract.topic, dead);
+            let codes = Mutex::new(BTreeMap::new());
+            let build = |due: &Ranges| {
+                let dead = dead_rows(rows, due, outcome)?;
+                *codes.lock() = dead_codes(&dead)?;
+                Ok(dead)
+            };
+            // What another process has committed by now is counted there.
+            if self.dead_letter.commit(ranges, build).await? > 0 {
+                for (code, events) in codes.into_inner() {
+                    metrics.dead_letters(&self.contract.topic, &code, events);
+                }
+            }
             Ok::<(), Unwritten>(())
         };
         let (open, dead_letter) = futures::join!(join_all(open), dead_letter);
         open.into_iter().chain([dead_letter]).collect()
     }
+}
+
+/// The producer's timestamp of the oldest event, in microseconds since 1970.
+fn oldest(rows: &RecordBatch) -> Option<i64> {
+    min(rows.column_by_name("timestamp")?.as_primitive_opt::<TimestampMicrosecondType>()?)
 }
 
 /// An engine at work, which it comes back from.

@@ -1,7 +1,12 @@
 //! The commands, one module each.
 
+pub(crate) mod acl;
+pub(crate) mod broker;
 pub(crate) mod check;
+pub(crate) mod init;
 pub(crate) mod produce;
 pub(crate) mod serve;
 pub(crate) mod sql;
+pub(crate) mod status;
 pub(crate) mod token;
+pub(crate) mod trace;

@@ -47,5 +47,11 @@ fn claims(args: &TokenArgs) -> Claims {
     if let Some(id) = &args.patient_id {
         claims = claims.text("patient_id", id);
     }
+    for (name, text) in &args.claims {
+        claims = claims.text(name, text);
+    }
+    for (name, texts) in &args.claim_lists {
+        claims = claims.list(name, texts.split(','));
+    }
     claims.list("clinics", args.clinics.iter().cloned())
 }

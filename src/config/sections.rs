@@ -76,7 +76,15 @@ pub(super) fn kafka(section: &Section<'_, '_>, needed: bool) -> Option<Kafka> {
     let ca_file = section.pem("ca_file", "CERTIFICATE");
     let session_timeout = section.duration("session_timeout", Duration::from_secs(10));
     let session_timeout = section.positive("session_timeout", session_timeout);
-    Some(Kafka { session_timeout, source: source?, brokers: brokers?, group, security: security?, ca_file })
+    let principal = section.text("principal").or(match &security {
+        Some(Security::Sasl { username, .. }) => Some(format!("User:{username}")),
+        // What a broker calls the owner of a certificate is the broker's own configuration.
+        _ => None,
+    });
+    if principal.as_ref().is_some_and(|principal| principal.strip_prefix("User:").is_none_or(str::is_empty)) {
+        section.problem("principal", "wants \"User:name\"".to_owned());
+    }
+    Some(Kafka { session_timeout, source: source?, brokers: brokers?, group, principal, security: security?, ca_file })
 }
 
 fn is_broker(broker: &str) -> bool {
@@ -96,14 +104,23 @@ fn security(section: &Section<'_, '_>) -> Option<Security> {
             section.missing(key, why)
         }
     };
-    match section.text("security").as_deref() {
+    let chosen = section.text("security");
+    let insecure = section.flag("insecure", false);
+    if let Some(chosen @ ("plaintext" | "sasl_plaintext")) = chosen.as_deref()
+        && !insecure
+    {
+        let message = "has no TLS, and whoever stands between could read and change what comes: write sasl_ssl or ssl, or \
+                       set `insecure = true` in [kafka] where nothing is real";
+        section.problem("security", format!("`{chosen}` {message}"));
+    }
+    match chosen.as_deref() {
         Some("plaintext") => Some(Security::Plaintext),
         Some("ssl") => {
             demand("certificate_file", "mutual TLS shows a certificate");
             demand("key_file", "mutual TLS proves that the certificate is one's own");
             Some(Security::Ssl { certificate_file: certificate_file?, key_file: key_file? })
         }
-        None | Some("sasl_ssl") => {
+        None | Some("sasl_ssl" | "sasl_plaintext") => {
             if !MECHANISMS.contains(&mechanism.as_str()) {
                 section.problem("sasl_mechanism", format!("wants one of {}", MECHANISMS.join(", ")));
             }
@@ -111,10 +128,12 @@ fn security(section: &Section<'_, '_>) -> Option<Security> {
             if !section.has("password") && !section.has("password_file") {
                 section.missing_secret("password", "password_file", "SASL needs a password");
             }
-            Some(Security::SaslSsl { mechanism, username: username?, password: password? })
+            let tls = chosen.as_deref() != Some("sasl_plaintext");
+            Some(Security::Sasl { tls, mechanism, username: username?, password: password? })
         }
         Some(_) => {
-            section.problem("security", "wants \"sasl_ssl\", \"ssl\" (mutual TLS) or \"plaintext\"".to_owned());
+            let known = "\"sasl_ssl\", \"ssl\" (mutual TLS) or, with `insecure`, \"sasl_plaintext\" or \"plaintext\"";
+            section.problem("security", format!("wants {known}"));
             None
         }
     }
@@ -132,8 +151,10 @@ pub(super) fn ingest(section: &Section<'_, '_>, kafka: Option<Kafka>) -> Option<
             OnGap::Stop
         }
     };
+    let freshness_objective = section.duration("freshness_objective", Duration::from_secs(60));
     Some(Ingest {
         on_gap,
+        freshness_objective: section.positive("freshness_objective", freshness_objective),
         commit_interval: section.positive("commit_interval", commit_interval),
         commit_bytes: section.positive("commit_bytes", commit_bytes),
         memory_budget: section.positive("memory_budget", memory_budget),
@@ -194,7 +215,7 @@ pub(super) fn development(section: &Section<'_, '_>) -> Option<Development> {
     let key_file = section.path("key_file")?;
     if key_file.exists() {
         section.parsed("key_file", development::open(&key_file));
-    } else if !key_file.parent().is_some_and(std::path::Path::is_dir) {
+    } else if !key_file.parent().is_some_and(|folder| folder.as_os_str().is_empty() || folder.is_dir()) {
         section.problem("key_file", format!("{} cannot be made: its folder is not there", key_file.display()));
     }
     Some(Development { key_file })

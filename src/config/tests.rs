@@ -34,7 +34,9 @@ fn assert_told(problems: &str, expected: &[&str]) {
 fn the_environment_stands_above_the_file() {
     let config = parse(GOOD, &[("LAKEWARD_STORAGE_URL", "s3://lake")]).unwrap();
     assert_eq!(config.storage.url.to_string(), "s3://lake/");
-    let Security::SaslSsl { password, .. } = config.ingest.unwrap().kafka.security else { panic!("another security") };
+    let Security::Sasl { tls: true, password, .. } = config.ingest.unwrap().kafka.security else {
+        panic!("another security")
+    };
     assert_eq!(password.reveal(), "s");
 }
 
@@ -272,11 +274,41 @@ fn every_key_of_the_example_is_known_and_only_its_files_are_missing() {
 fn whoever_needs_kafka_alone_is_asked_for_nothing_else() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("producer.toml");
-    let kafka = "[kafka]\nsource = \"main\"\nbrokers = \"b:9093\"\nsecurity = \"plaintext\"\n";
+    let kafka = "[kafka]\nsource = \"main\"\nbrokers = \"b:9093\"\nsecurity = \"plaintext\"\ninsecure = true\n";
     std::fs::write(&file, kafka).unwrap();
     assert_eq!(super::kafka(&file).unwrap().brokers, "b:9093");
     std::fs::write(&file, kafka.replace("9093", "kafka")).unwrap();
     assert!(super::kafka(&file).unwrap_err().to_string().contains("producer.toml:3: `brokers`"));
     std::fs::write(&file, "[storage]\n").unwrap();
     assert!(super::kafka(&file).unwrap_err().to_string().contains("no [kafka] section"));
+}
+
+#[test]
+fn who_one_is_for_the_broker_is_the_user_or_what_is_said() {
+    let principal = |text: &str| parse(text, &[]).map(|config| config.ingest.unwrap().kafka.principal);
+    assert_eq!(principal(GOOD).unwrap().as_deref(), Some("User:lakeward"));
+    let said = format!("{GOOD}principal = \"User:CN=lake\"\n");
+    assert_eq!(principal(&said).unwrap().as_deref(), Some("User:CN=lake"));
+    assert_told(&principal(&said.replace("User:CN=", "")).unwrap_err(), &["lakeward.toml:7: `principal`: wants"]);
+    let open = GOOD.replace("username = \"lakeward\"", "security = \"plaintext\"\ninsecure = true");
+    assert_eq!(principal(&open).unwrap(), None);
+}
+
+#[test]
+fn a_broker_without_tls_takes_an_explicit_word_and_its_line_is_told() {
+    let insecure = |security: &str, more: &str| {
+        let kafka = GOOD.replace("username", &format!("security = \"{security}\"\n{more}username"));
+        parse(&kafka, &[]).map(|config| config.ingest.unwrap().kafka.security)
+    };
+    for security in ["plaintext", "sasl_plaintext"] {
+        let told = insecure(security, "").unwrap_err();
+        assert_told(&told, &[&format!("lakeward.toml:6: `security`: `{security}` has no TLS")]);
+        assert!(insecure(security, "insecure = false\n").is_err());
+    }
+    assert!(matches!(insecure("plaintext", "insecure = true\n").unwrap(), Security::Plaintext));
+    assert!(matches!(insecure("sasl_plaintext", "insecure = true\n").unwrap(), Security::Sasl { tls: false, .. }));
+    // The word alone takes nothing away.
+    assert!(matches!(insecure("sasl_ssl", "insecure = true\n").unwrap(), Security::Sasl { tls: true, .. }));
+    let environment = parse(GOOD, &[("LAKEWARD_KAFKA_SECURITY", "plaintext")]).unwrap_err();
+    assert_told(&environment, &["LAKEWARD_KAFKA_SECURITY: `security`: `plaintext` has no TLS"]);
 }

@@ -18,14 +18,14 @@ use super::clinic::Event;
 pub(super) const WINDOW: u64 = 3 << 20;
 
 /// A broker and its only producer.
-pub(super) struct Broker {
+pub(crate) struct Broker {
     producer: ThreadedProducer<DefaultProducerContext>,
     addresses: String,
 }
 
 impl Broker {
     /// Starts the broker with these topics and numbers of partitions.
-    pub(super) fn start(topics: &BTreeMap<&str, i32>) -> anyhow::Result<Self> {
+    pub(crate) fn start(topics: &BTreeMap<&str, i32>) -> anyhow::Result<Self> {
         let producer: ThreadedProducer<DefaultProducerContext> = ClientConfig::new()
             .set("test.mock.num.brokers", "1")
             .set("bootstrap.servers", "127.0.0.1:1")
@@ -44,7 +44,7 @@ impl Broker {
     }
 
     /// `host:port` for consumers.
-    pub(super) fn addresses(&self) -> &str {
+    pub(crate) fn addresses(&self) -> &str {
         &self.addresses
     }
 

@@ -5,7 +5,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 /// Heeds both signals from now on: the token is cancelled by the first.
-pub(super) fn asked_for() -> anyhow::Result<CancellationToken> {
+pub(crate) fn asked_for() -> anyhow::Result<CancellationToken> {
     let listen = |kind| signal(kind).context("signals cannot be heeded");
     let (mut interrupt, mut terminate) = (listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?);
     let asked = CancellationToken::new();

@@ -5,9 +5,9 @@
 //! `lakeward serve` runs.
 #![allow(clippy::print_stdout, reason = "the demo talks to the person before the terminal")]
 
-mod broker;
+pub(crate) mod broker;
 pub(crate) mod clinic;
-mod ending;
+pub(crate) mod ending;
 mod feed;
 pub(crate) mod people;
 mod round;

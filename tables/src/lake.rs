@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::{Int64Type, SchemaRef};
+use datafusion::common::JoinType;
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::execution::object_store::ObjectStoreUrl;
 use datafusion::execution::runtime_env::RuntimeEnv;
@@ -153,13 +154,7 @@ impl Lake {
     ) -> Result<SendableRecordBatchStream, TablesError> {
         let snapshot = self.fresh_snapshot(table).await?;
         let wanted = stand_in(source, topic, partition, from, to);
-        // Writers take the declared types; snapshots are read in others.
-        let schema = self.schema(table)?;
-        let as_declared: Vec<Expr> = schema
-            .fields()
-            .iter()
-            .map(|field| cast(ident(field.name()), field.data_type().clone()).alias(field.name()))
-            .collect();
+        let as_declared = self.as_declared(table)?;
         let session = SessionContext::new_with_config(SessionConfig::new().with_target_partitions(1));
         let query = async {
             session
@@ -200,6 +195,59 @@ impl Lake {
         Ok(found.iter().find_map(first))
     }
 
+    /// The messages of a raw or dead-letter table that have this key, the newest `limit` of them, by rising source,
+    /// partition and offset, with the declared columns; and the version they were found in.
+    pub async fn rows_with_key(
+        &self,
+        table: &TableName,
+        key: &[u8],
+        limit: usize,
+    ) -> Result<(Vec<RecordBatch>, i64), TablesError> {
+        let snapshot = self.fresh_snapshot(table).await?;
+        let as_declared = self.as_declared(table)?;
+        let (wanted, version) = (ident("key").eq(lit(key)), snapshot.version);
+        let place =
+            |ascending| ["source", "partition", "offset"].map(|name| ident(name).sort(ascending, true)).to_vec();
+        let newest = ["timestamp", "offset"].map(|name| ident(name).sort(false, false)).to_vec();
+        let query = async {
+            SessionContext::new()
+                .read_table(snapshot.provider())?
+                .filter(wanted)?
+                .sort(newest)?
+                .limit(0, Some(limit))?
+                .sort(place(true))?
+                .select(as_declared)?
+                .collect()
+                .await
+        };
+        let found =
+            query.await.map_err(|source| TablesError::Query { table: table.clone(), source: Box::new(source) })?;
+        Ok((found, version))
+    }
+
+    /// How many rows of a curated table have one of the primary keys that stand in `rows`; `None` for a table without
+    /// a primary key.
+    pub async fn count_of_keys(&self, table: &TableName, rows: &[RecordBatch]) -> Result<Option<usize>, TablesError> {
+        let key = self.inner.lakehouse.table(table).map(|contract| contract.primary_key.clone()).unwrap_or_default();
+        if key.is_empty() {
+            return Ok(None);
+        }
+        let columns: Vec<Expr> = key.iter().map(ident).collect();
+        let provider = self.fresh_snapshot(table).await?.provider();
+        let query = async {
+            let session = SessionContext::new();
+            let wanted = session.read_batches(rows.to_vec())?.select(columns.clone())?.distinct()?;
+            let names: Vec<&str> = key.iter().map(String::as_str).collect();
+            session.read_table(provider)?.join(wanted, JoinType::LeftSemi, &names, &names, None)?.count().await
+        };
+        if rows.is_empty() {
+            return Ok(Some(0));
+        }
+        let counted =
+            query.await.map_err(|source| TablesError::Query { table: table.clone(), source: Box::new(source) });
+        counted.map(Some)
+    }
+
     /// Makes the store known to a `RuntimeEnv`. Scans of [`Snapshot::provider`] do it by themselves; this is for plans
     /// that run in another `RuntimeEnv` than they were made in.
     pub fn register_stores(&self, runtime: &RuntimeEnv) {
@@ -220,6 +268,13 @@ impl Lake {
         let listed = self.inner.store.tables().list_with_delimiter(None).await;
         let action = format!("listing {}", self.inner.store.url());
         listed.map(|_| ()).map_err(|source| TablesError::Storage { action, source })
+    }
+
+    /// The columns in the declared types, which writers take; snapshots are read in others.
+    fn as_declared(&self, table: &TableName) -> Result<Vec<Expr>, TablesError> {
+        let schema = self.schema(table)?;
+        let fields = schema.fields().iter();
+        Ok(fields.map(|field| cast(ident(field.name()), field.data_type().clone()).alias(field.name())).collect())
     }
 
     fn table(&self, name: &TableName) -> Result<&Table, TablesError> {

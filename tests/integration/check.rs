@@ -23,7 +23,7 @@ const fn mistake(file: &'static str, from: &'static str, to: &'static str, said:
 }
 
 /// Mistakes that can all be made in one folder. None of them is a consequence of another, and none hides another.
-const MISTAKES: [Mistake; 24] = [
+const MISTAKES: [Mistake; 25] = [
     // The SELECT as a whole lacks the column.
     Mistake {
         line: Some(1),
@@ -52,6 +52,7 @@ const MISTAKES: [Mistake; 24] = [
     mistake("contracts/curated/documents.odcs.yaml", "logicalType: string", "logicalType: strong", "strong"),
     mistake("contracts/curated/consents.odcs.yaml", "apiVersion: v3", "apiVersion: v2", "is not v3 of ODCS"),
     mistake("contracts/raw/clinic.consent.odcs.yaml", "kind: Data", "kind: Data: ", "not readable as YAML"),
+    mistake("contracts/raw/erp.payment.odcs.yaml", "[\"User:erp\"]", "[erp]", "'erp' among producers is no principal"),
     mistake("policies/masks.yaml", "birth_date:", "birthdate:", "no column birthdate has the tag"),
     mistake("policies/masks.yaml", "deceased_at: year", "deceased_at: yaer", "unknown mask yaer"),
     mistake("policies/masks.yaml", "  key.staff:", "  key.stuff:", "no column has the tag key.stuff"),
@@ -148,7 +149,7 @@ fn what_serve_and_demo_are_given_is_checked_before_anything_starts() {
         // Neither broker nor storage is there: whoever asked for one would wait and not end.
         let text = format!(
             "[lakehouse]\ndirectory = \"{name}\"\n[storage]\nurl = \"s3://lake\"\nendpoint = \"https://127.0.0.1:1\"\n\
-             [kafka]\nsource = \"main\"\nbrokers = \"127.0.0.1:1\"\nsecurity = \"plaintext\"\n\
+             [kafka]\nsource = \"main\"\nbrokers = \"127.0.0.1:1\"\nsecurity = \"plaintext\"\ninsecure = true\n\
              [pseudonyms]\nsecret_file = \"pseudonyms\"\n"
         );
         std::fs::write(&config, text).unwrap();

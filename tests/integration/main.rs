@@ -6,9 +6,12 @@ mod asking;
 mod check;
 mod crate_edges;
 mod demo;
+mod init;
+mod observed;
 mod real;
 mod serve;
 mod stand_in;
+mod walkthrough;
 
 use std::time::Duration;
 

@@ -39,6 +39,9 @@ pub(crate) async fn run(args: ServeArgs) -> anyhow::Result<()> {
     let config = Config::load(&args.config, args.only)?;
     telemetry::start(config.log_format, &config.log_level)?;
     let declared = Declared::demand(&config.lakehouse).await?;
+    if let Some(ingest) = config.ingest.as_ref().filter(|ingest| ingest.kafka.security.is_open()) {
+        tracing::warn!(brokers = ingest.kafka.brokers, "the broker is reached without TLS, as `insecure` allows");
+    }
     let ingests = config.ingest.is_some();
     let registry = Registry::new();
     let mut stop = Stop::listen()?;
@@ -61,7 +64,7 @@ pub(crate) async fn run(args: ServeArgs) -> anyhow::Result<()> {
                 memory_budget: ingest.memory_budget,
                 on_gap: ingest.on_gap,
             };
-            let metrics = Arc::new(IngestMetrics::new(&registry)?);
+            let metrics = Arc::new(IngestMetrics::new(&registry)?.with_objective(ingest.freshness_objective));
             let handle = Ingest::start(ingest_config, lake, Arc::clone(&declared.lakehouse), metrics).await?;
             health.follow(&handle);
             Some(handle)

@@ -7,7 +7,7 @@ use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef};
 use super::document::Document;
 use super::schema::{Column, GovernedTable};
 use super::types::{list_of, timestamp};
-use super::yaml::Reader;
+use super::yaml::{Entries, Reader};
 use crate::TableName;
 use crate::name::is_identifier;
 
@@ -39,6 +39,10 @@ pub struct TopicContract {
     pub description: String,
     /// Who answers for the topic.
     pub owner: Option<String>,
+    /// Who may write to it, as Kafka's principals: `User:name`.
+    pub producers: Vec<String>,
+    /// Who may read it beside Lakeward, as Kafka's principals.
+    pub consumers: Vec<String>,
     /// How long it is kept, as the contract says it.
     pub retention: Option<String>,
     /// The contract.
@@ -127,13 +131,28 @@ fn raw_fields() -> Vec<Field> {
     ]
 }
 
-const CUSTOM: &[&str] = &["topic", "format", "retention", "owner", "key"];
+const CUSTOM: &[&str] = &["topic", "format", "retention", "owner", "key", "producers", "consumers"];
 
 /// A topic's contract as read.
 pub(super) struct Draft {
     pub(super) contract: TopicContract,
     /// Whether all of its payload could be understood, so that SELECTs may be held against it.
     pub(super) payload_is_known: bool,
+}
+
+/// A list of Kafka's principals.
+fn principals(reader: &mut Reader<'_>, custom: &Entries<'_>, key: &str) -> Vec<String> {
+    let principals = reader.texts(custom, key);
+    let is_principal = |text: &String| {
+        let named = text.strip_prefix("User:");
+        named.is_some_and(|name| !name.trim().is_empty() && name != "*")
+    };
+    if let Some(wrong) = principals.iter().find(|text| !is_principal(text)) {
+        let message =
+            format!("'{wrong}' among {key} is no principal: write User:name; all users at once cannot be meant");
+        reader.note(custom.line_of(key), message);
+    }
+    principals
 }
 
 /// Reads the contract of a topic and notes what is wrong with it.
@@ -193,6 +212,8 @@ pub(super) fn read(reader: &mut Reader<'_>, text: &str) -> Option<Draft> {
         key_required: key.as_deref() == Some("required"),
         description: document.purpose,
         owner: reader.optional_text(&custom, "owner"),
+        producers: principals(reader, &custom, "producers"),
+        consumers: principals(reader, &custom, "consumers"),
         retention: reader.optional_text(&custom, "retention"),
         file: reader.file.to_owned(),
         topic,

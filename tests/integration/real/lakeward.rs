@@ -157,6 +157,12 @@ fn tail(log: &str) -> String {
     lines[lines.len().saturating_sub(15)..].join("\n")
 }
 
+/// `lakeward produce` by another configuration, to whatever end.
+pub(super) fn produce_as(config: &Path, arguments: &[&str], files: &[&Path]) -> std::process::Output {
+    let mut command = command();
+    command.args(["produce", "--config"]).arg(config).args(arguments).args(files).stdin(Stdio::null()).output().unwrap()
+}
+
 /// `lakeward produce`, to the end.
 pub(super) async fn produce(run: &Run, arguments: &[&str], files: &[&Path]) {
     let mut command = command();

@@ -1,6 +1,7 @@
 //! `lakeward serve` as a process of its own against a real Kafka, a real S3 and a real issuer, checked by other people's
 //! clients: delta-rs' Python package, ADBC, the JDBC driver, Python's HTTP.
 
+mod acl;
 mod lakeward;
 mod load;
 mod parts;

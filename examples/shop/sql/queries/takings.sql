@@ -1,0 +1,1 @@
+SELECT store, count(*) AS orders, sum(amount) AS takings FROM orders GROUP BY store ORDER BY store
