@@ -132,7 +132,7 @@ pub(crate) struct AclArgs {
     /// The configuration that names the broker, the group, and the lakehouse as declared
     #[arg(long, value_name = "FILE", env = "LAKEWARD_CONFIG", default_value = "lakeward.toml")]
     pub(crate) config: PathBuf,
-    /// Another configuration whose [kafka] names a user that may change rights
+    /// Another configuration whose `[kafka]` names a user that may change rights
     #[arg(long, value_name = "FILE")]
     pub(crate) admin: Option<PathBuf>,
     /// Give the broker what is missing; nothing is taken away
