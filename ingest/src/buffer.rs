@@ -61,6 +61,10 @@ pub(crate) struct TopicBuffer {
     last: usize,
 }
 
+/// However much a commit may hold by configuration, a batch is due at so many bytes: an array of payloads counts its bytes
+/// in 31 bits.
+pub(crate) const MOST_IN_BATCH: usize = 512 << 20;
+
 /// Payloads side by side in one block of memory.
 #[derive(Debug)]
 struct Payloads {
@@ -76,6 +80,7 @@ impl Payloads {
 
     fn push(&mut self, payload: Option<&[u8]>) {
         self.values.extend_from_slice(payload.unwrap_or_default());
+        // Far below what fits: a batch is sealed, or its partitions paused, at [`MOST_IN_BATCH`] or twice of it.
         self.ends.push(self.values.len() as i32);
         self.valid.append(payload.is_some());
     }
@@ -253,5 +258,49 @@ impl HeaderColumn {
         )?;
         let offsets = OffsetBuffer::from_lengths(self.counts.iter().copied());
         Ok(Arc::new(ListArray::try_new(Arc::clone(element), offsets, Arc::new(pairs), None)?))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::datatypes::Field;
+
+    use super::*;
+
+    fn rows(payloads: &mut Payloads) -> RecordBatch {
+        let column: ArrayRef = Arc::new(payloads.finish().unwrap());
+        let field = Field::new("payload", DataType::Binary, true);
+        RecordBatch::try_new(Arc::new(arrow::datatypes::Schema::new(vec![field])), vec![column]).unwrap()
+    }
+
+    #[test]
+    fn payloads_come_out_as_they_went_in() {
+        let mut payloads = Payloads::within(Vec::new());
+        for _ in 0..2 {
+            let given: [Option<&[u8]>; 4] = [Some(b"a"), None, Some(b""), Some(b"bc")];
+            given.into_iter().for_each(|payload| payloads.push(payload));
+            assert_eq!(payloads.finish().unwrap(), BinaryArray::from_iter(given));
+        }
+    }
+
+    #[test]
+    fn the_memory_of_a_batch_is_used_again_but_not_while_somebody_looks_into_it() {
+        let spare = Spare::default();
+        let mut payloads = Payloads::within(spare.block(4096));
+        payloads.push(Some(b"first"));
+        let batch = rows(&mut payloads);
+        let reader = batch.column(0).clone();
+        spare.keep(batch);
+        assert_eq!(spare.block(0).capacity(), 0, "somebody looks into it");
+        assert_eq!(reader.as_binary::<i32>().value(0), b"first");
+
+        let mut payloads = Payloads::within(spare.block(4096));
+        payloads.push(Some(b"second"));
+        let place = payloads.values.as_ptr();
+        spare.keep(rows(&mut payloads));
+        let again = spare.block(0);
+        assert_eq!((again.as_ptr(), again.len()), (place, 0));
+        assert!(again.capacity() >= 4096);
+        assert_eq!(spare.block(0).capacity(), 0, "it is given once");
     }
 }

@@ -14,7 +14,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::budget::Budget;
-use crate::buffer::{Spare, TopicBuffer};
+use crate::buffer::{MOST_IN_BATCH, Spare, TopicBuffer};
 use crate::config::IngestConfig;
 use crate::consumer;
 use crate::engine::{engines, tables_of};
@@ -96,7 +96,7 @@ impl Ingest {
         }
         let limits = Limits {
             commit_interval: config.commit_interval,
-            commit_bytes: config.commit_bytes.min(config.held_bytes()),
+            commit_bytes: config.commit_bytes.min(config.held_bytes()).min(MOST_IN_BATCH),
             held_bytes: config.held_bytes(),
         };
         metrics.budget(config.held_bytes());
