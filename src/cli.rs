@@ -93,6 +93,10 @@ pub(crate) struct CheckArgs {
     /// Check the configuration for a process that runs one part alone
     #[arg(long, value_enum, value_name = "PART")]
     pub(crate) only: Option<Part>,
+    /// Also look at what is there: whether the tables in storage can follow their contracts, and which fields payloads
+    /// had that no contract declares
+    #[arg(long)]
+    pub(crate) live: bool,
 }
 
 #[derive(Debug, Args)]

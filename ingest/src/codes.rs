@@ -11,10 +11,12 @@
 //! `fhir_listed(list, systems, value, …)` looks at every Coding in the values, at any depth: TRUE when one is listed;
 //! else NULL when nobody can tell of one, for it has no code or its system is not among the systems; else FALSE, also
 //! without any Coding. `fhir_known_system(systems, system)` tells whether a system is among them, and is never NULL.
+//!
+//! A topic's SELECTs ask `fhir_listed` the same of the same events, one after the other: the last answer is kept.
 
 use std::collections::BTreeMap;
 use std::hash::{Hash, Hasher};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch, StringViewArray, StructArray};
 use arrow::compute::cast;
@@ -23,6 +25,7 @@ use datafusion::common::{HashMap, HashSet, Result, ScalarValue, exec_err, plan_e
 use datafusion::logical_expr::{
     ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
 };
+use parking_lot::Mutex;
 
 /// Characters of a code's category.
 const CATEGORY: usize = 3;
@@ -34,7 +37,8 @@ pub(crate) fn functions(reference: &BTreeMap<String, RecordBatch>) -> [Arc<Scala
     let reference = Arc::new(Reference::read(reference));
     [Question::Listed, Question::KnownSystem].map(|question| {
         let signature = Signature::variadic_any(Volatility::Immutable);
-        Arc::new(ScalarUDF::from(CodeFunction { question, reference: Arc::clone(&reference), signature }))
+        let (reference, last) = (Arc::clone(&reference), Mutex::default());
+        Arc::new(ScalarUDF::from(CodeFunction { question, reference, signature, last }))
     })
 }
 
@@ -94,6 +98,25 @@ struct CodeFunction {
     question: Question,
     reference: Arc<Reference>,
     signature: Signature,
+    last: Mutex<Option<Answer>>,
+}
+
+/// What was last asked of `fhir_listed`, and what it said.
+#[derive(Debug)]
+struct Answer {
+    names: [ScalarValue; 2],
+    /// Columns that may be gone by now: an answer must not keep the payloads that they look into. As long as it stands,
+    /// no other column can have the place of one of them.
+    values: Vec<Weak<dyn Array>>,
+    told: ArrayRef,
+}
+
+impl Answer {
+    fn is_to(&self, names: &[ScalarValue; 2], values: &[ArrayRef]) -> bool {
+        let same =
+            |(asked, value): (&Weak<dyn Array>, &ArrayRef)| std::ptr::addr_eq(asked.as_ptr(), Arc::as_ptr(value));
+        self.names == *names && self.values.len() == values.len() && self.values.iter().zip(values).all(same)
+    }
 }
 
 // Within one topic's plans there is one set of reference data.
@@ -134,11 +157,16 @@ impl CodeFunction {
             return plan_err!("{} wants a list, its systems and a value", self.name());
         };
         let rules = Rules { systems: self.systems(scalar(systems))?, list: self.list(scalar(list))? };
+        let names = [list, systems].map(|name| scalar(name).cloned().unwrap_or(ScalarValue::Null));
         let rows = arguments.number_rows;
+        let values = values.iter().map(|value| value.to_array(rows)).collect::<Result<Vec<ArrayRef>>>()?;
+        if let Some(last) = self.last.lock().as_ref().filter(|last| last.is_to(&names, &values)) {
+            return Ok(ColumnarValue::Array(Arc::clone(&last.told)));
+        }
         let owners: Vec<u32> = (0..rows).map(|row| row as u32).collect();
         let mut told = Told { rules, rows: vec![Found::Nothing; rows] };
-        for value in values {
-            told.take(&value.to_array(rows)?, &owners, false)?;
+        for value in &values {
+            told.take(value, &owners, false)?;
         }
         let told: BooleanArray = told
             .rows
@@ -149,7 +177,10 @@ impl CodeFunction {
                 Found::Nothing => Some(false),
             })
             .collect();
-        Ok(ColumnarValue::Array(Arc::new(told)))
+        let told: ArrayRef = Arc::new(told);
+        let values = values.iter().map(Arc::downgrade).collect();
+        *self.last.lock() = Some(Answer { names, values, told: Arc::clone(&told) });
+        Ok(ColumnarValue::Array(told))
     }
 
     fn known_system(&self, arguments: &ScalarFunctionArgs) -> Result<ColumnarValue> {
@@ -434,6 +465,26 @@ mod tests {
     async fn every_coding_at_any_depth_is_judged() {
         let lines = CASES.map(|(line, _)| line);
         assert_eq!(listed(events(&lines)).await, CASES.map(|(_, expected)| expected));
+    }
+
+    #[tokio::test]
+    async fn the_same_events_are_judged_once_and_not_kept() {
+        let context = context();
+        let ask = async |batch: &RecordBatch| {
+            context.register_batch("event", batch.clone()).unwrap();
+            let sql = "SELECT fhir_listed('special_codes', 'known_systems', code, component) AS told FROM event";
+            let told = context.sql(sql).await.unwrap().collect().await.unwrap();
+            context.deregister_table("event").unwrap();
+            told[0].column(0).clone()
+        };
+        let one = events(&[CASES[0].0, CASES[3].0]);
+        let told = ask(&one).await;
+        assert!(Arc::ptr_eq(&told, &ask(&one).await), "asked again");
+        let other = events(&[CASES[3].0, CASES[0].0]);
+        assert_eq!(ask(&other).await.as_boolean().iter().collect::<Vec<_>>(), [Some(false), Some(true)]);
+        let column = Arc::downgrade(other.column(0));
+        drop(other);
+        assert!(column.upgrade().is_none(), "the answer keeps the events");
     }
 
     #[tokio::test]

@@ -25,7 +25,7 @@ use lakeward_tables::{Problem, QualityRule, reading_type};
 use tokio::sync::OnceCell;
 
 use crate::codes;
-use crate::decoder::Fault;
+use crate::decoder::{CHUNK_ROWS, Fault};
 use crate::error::{IngestError, misfit, planned};
 use crate::event::{EventTable, ROW};
 use crate::fhir;
@@ -109,9 +109,10 @@ impl Curation {
         reference: &BTreeMap<String, RecordBatch>,
         selections: &[Selection],
     ) -> Result<Result<Self, Vec<Problem>>, IngestError> {
-        // A batch is small and the two cores have other topics to do: one partition, no exchange.
+        // A batch is small and the two cores have other topics to do: one partition, no exchange. A filter hands on what
+        // it was given at once: to wait for more would copy it, and take memory for the most that might come.
         let mut config =
-            SessionConfig::new().with_target_partitions(1).with_batch_size(16_384).with_information_schema(false);
+            SessionConfig::new().with_target_partitions(1).with_batch_size(CHUNK_ROWS).with_information_schema(false);
         config.options_mut().sql_parser.collect_spans = true;
         // A filter stays where its author put it: pushed below a projection it would copy nested payloads.
         let mut rules = Optimizer::new().rules;

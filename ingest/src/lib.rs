@@ -43,6 +43,7 @@ mod topic;
 mod topic_id;
 mod trace;
 mod trouble;
+mod undeclared;
 
 pub use config::{IngestConfig, KafkaConfig, OnGap};
 pub use engine::misfits;
@@ -51,3 +52,4 @@ pub use metrics::{IngestMetrics, Totals};
 pub use service::{Ingest, IngestHandle};
 pub use state::IngestState;
 pub use trace::{Made, trace};
+pub use undeclared::is_declared;

@@ -26,6 +26,7 @@ use crate::intake::Work;
 use crate::rebalance::Committed;
 use crate::replay::Replay;
 use crate::sink::{Abandoned, TableWriter, Unwritten, Writing};
+use crate::undeclared::Sampler;
 
 pub(crate) struct TopicTask {
     lakehouse: Arc<Lakehouse>,
@@ -36,6 +37,7 @@ pub(crate) struct TopicTask {
     dead_letter: TableWriter,
     /// First those that only the engine reads.
     curated: Vec<(TableContract, TableWriter)>,
+    sampler: Sampler,
     /// Whether other sources' events have been seen to.
     looked_back: bool,
     committed: Arc<Committed>,
@@ -63,6 +65,7 @@ impl TopicTask {
             raw: TableWriter::new(contract.table.clone(), None, writing.clone()),
             dead_letter: TableWriter::new(contract.dead_letter.clone(), None, writing.clone()),
             curated,
+            sampler: Sampler::new(&contract.topic, &contract.payload),
             looked_back: false,
             engine: Some(engine),
             lakehouse,
@@ -199,6 +202,7 @@ impl TopicTask {
             .or_default()
             .extend(ranges.iter().map(|(partition, range)| (*partition, range.next)));
         self.derive_or_isolate(rows.clone(), ranges, outcome).await?;
+        self.sampler.look(&rows, &self.writing.source, &self.writing.lake).await;
         spare.keep(rows);
         Ok(())
     }

@@ -1,15 +1,19 @@
-//! `lakeward check`: every mistake of the configuration and of `sql/`, with file and line.
+//! `lakeward check`: every mistake of the configuration and of `sql/`, with file and line; with `--live` also what is
+//! there: whether the tables in storage can follow, and what payloads hold that no contract declares.
 #![allow(clippy::print_stdout, reason = "the verdict belongs on standard output")]
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use anyhow::bail;
+use anyhow::{Context, bail};
+use lakeward_ingest::is_declared;
+use lakeward_tables::{Lake, Lakehouse};
 
-use lakeward_tables::Lakehouse;
-
+use crate::aligned::aligned;
 use crate::cli::CheckArgs;
-use crate::config::Config;
+use crate::commands::status::contracts;
+use crate::config::{self, Config};
 use crate::declared::Declared;
+use crate::storage;
 
 /// Checks and prints; an error says how many mistakes there are.
 pub(crate) async fn run(args: CheckArgs) -> anyhow::Result<()> {
@@ -34,7 +38,12 @@ pub(crate) async fn run(args: CheckArgs) -> anyhow::Result<()> {
         }
         Err(found) => problems.extend(found.iter().map(ToString::to_string)),
     }
+    let mut news = Vec::new();
+    if args.live && problems.is_empty() {
+        news = live(config.as_deref(), &folder, &mut problems).await?;
+    }
     if problems.is_empty() {
+        news.iter().for_each(|line| println!("{line}"));
         println!("{}: {found}, nothing to complain of", folder.display());
         return Ok(());
     }
@@ -42,4 +51,35 @@ pub(crate) async fn run(args: CheckArgs) -> anyhow::Result<()> {
         println!("{problem}");
     }
     bail!("{} {}", problems.len(), if problems.len() == 1 { "problem" } else { "problems" })
+}
+
+/// What is worth knowing of the lake as it stands; what is wrong with it goes to the problems.
+async fn live(config: Option<&Path>, folder: &Path, problems: &mut Vec<String>) -> anyhow::Result<Vec<String>> {
+    let Some(config) = config else { bail!("--live needs a configuration, which says where the tables are") };
+    let lakehouse = contracts(folder)?;
+    let (configured, _) = config::tables(config)?;
+    let lake =
+        Lake::open(&storage::config(&configured), lakehouse.clone()).await.context("the storage cannot be used")?;
+    let mut news = Vec::new();
+    for table in lake.names() {
+        match lake.pending(table).await {
+            Ok(changes) => {
+                news.extend(changes.into_iter().map(|change| format!("{table}: {change} at the next start")))
+            }
+            Err(error) => problems.push(error.to_string()),
+        }
+    }
+    for topic in lakehouse.topics.values() {
+        let found = lake.undeclared(&topic.topic).await?;
+        let rows = found.into_iter().filter(|field| !is_declared(&field.path, &topic.payload)).map(|field| {
+            let first = format!("{}/{}/{}", field.source, field.partition, field.offset);
+            [field.path, first, field.met_at.format("%Y-%m-%dT%H:%M:%SZ").to_string()]
+        });
+        let rows: Vec<[String; 3]> = rows.collect();
+        if !rows.is_empty() {
+            let head = ["field that no contract declares", "first in (source/partition/offset)", "met at"];
+            news.push(format!("{}:\n{}", topic.topic, aligned(head, &rows).trim_end()));
+        }
+    }
+    Ok(news)
 }

@@ -15,6 +15,7 @@ use datafusion::functions_aggregate::expr_fn::min;
 use datafusion::logical_expr::{Expr, cast, ident, lit};
 use datafusion::prelude::{SessionConfig, SessionContext};
 use futures::future::try_join_all;
+use object_store::ObjectStore;
 
 use crate::delta::Table;
 use crate::delta::layout::Layout;
@@ -134,6 +135,12 @@ impl Lake {
     /// landed: read [`Lake::next_offsets`] before trying again.
     pub async fn commit(&self, table: &TableName, change: Change) -> Result<Committed, TablesError> {
         self.table(table)?.commit(change).await
+    }
+
+    /// What the first use of the table would do to it in storage, in words; nothing is done. An error is a contract that
+    /// the table cannot follow.
+    pub async fn pending(&self, table: &TableName) -> Result<Vec<String>, TablesError> {
+        self.table(table)?.pending().await
     }
 
     /// Live rows of the newest version.
@@ -261,6 +268,11 @@ impl Lake {
             try_join_all(some.iter().map(|table| table.snapshot(Duration::ZERO))).await?;
         }
         Ok(())
+    }
+
+    /// The store in whose folder the tables stand.
+    pub(crate) fn beside_tables(&self) -> &Arc<dyn ObjectStore> {
+        self.inner.store.tables()
     }
 
     /// Whether the storage answers now.

@@ -15,6 +15,7 @@ mod lake;
 mod name;
 mod problem;
 mod storage;
+mod undeclared;
 
 pub use contract::{
     Column, Expression, GovernedTable, Lakehouse, Mode, PayloadFormat, QualityRule, Reading, SourceSelect,
@@ -26,6 +27,7 @@ pub use lake::Lake;
 pub use name::TableName;
 pub use problem::Problem;
 pub use storage::{Secret, StorageConfig, StorageUrl};
+pub use undeclared::Undeclared;
 
 /// Prefix of the columns that the engine keeps for itself in curated tables.
 pub const ENGINE_PREFIX: &str = "_lw_";

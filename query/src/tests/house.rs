@@ -374,6 +374,7 @@ fn table(name: &str, columns: &[(&str, DataType, &str)], scopes: &[(&str, &str)]
                 required: false,
                 prunable: false,
                 read_as: None,
+                id: None,
                 line: 1,
             })
             .collect(),

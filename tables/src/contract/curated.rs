@@ -72,6 +72,8 @@ pub struct TableContract {
     pub mode: Mode,
     /// SQL over `event` that gives the source's version as BIGINT; else Kafka's timestamp and offset decide.
     pub version: Option<String>,
+    /// Ids of columns that the table once had and shall have no more.
+    pub dropped: Vec<String>,
     /// Where the version is declared, or would be.
     pub version_line: usize,
     /// What a message without a payload means.
@@ -108,7 +110,7 @@ impl TableContract {
     }
 }
 
-const CUSTOM: &[&str] = &["from", "mode", "version", "tombstone", "subject", "scopes", "hidden"];
+const CUSTOM: &[&str] = &["from", "mode", "version", "tombstone", "subject", "scopes", "hidden", "dropped"];
 const COLUMN_CUSTOM: &[&str] = &["prunable", "readAs"];
 const QUALITY: &[&str] = &["name", "description", "type", "query", "severity"];
 
@@ -191,6 +193,7 @@ pub(super) fn read(reader: &mut Reader<'_>, text: &str) -> Option<Draft> {
     if let Some(sql) = &version {
         check::expression(reader, version_line, "version", sql);
     }
+    let dropped = dropped(reader, &custom, &columns);
     let hidden = custom.get("hidden").is_some_and(|node| reader.boolean(node, "hidden"));
     let scopes = scopes(reader, &custom);
     let quality = quality(reader, &document.object);
@@ -210,6 +213,7 @@ pub(super) fn read(reader: &mut Reader<'_>, text: &str) -> Option<Draft> {
             version,
             version_line,
             tombstone,
+            dropped,
             subject,
             scopes,
             hidden,
@@ -232,6 +236,7 @@ fn column(reader: &mut Reader<'_>, property: &Property<'_>) -> Column {
     if let Some(sql) = &read_as {
         check::expression(reader, line, &format!("readAs of '{}'", property.name), sql);
     }
+    let id = reader.optional_text(&property.entries, "id").filter(|id| *id != property.name);
     let prunable = custom.get("prunable").is_some_and(|node| reader.boolean(node, "prunable"));
     if prunable && property.data_type.is_nested() {
         reader.note(custom.line_of("prunable"), format!("'{}' is nested and cannot be prunable", property.name));
@@ -244,8 +249,31 @@ fn column(reader: &mut Reader<'_>, property: &Property<'_>) -> Column {
         required: property.required,
         prunable,
         read_as,
+        id,
         line: property.line,
     }
+}
+
+/// Columns that once were. Ids of columns are looked at by the way: no two may have the same.
+fn dropped(reader: &mut Reader<'_>, custom: &Entries<'_>, columns: &[Column]) -> Vec<String> {
+    let id_of = |column: &Column| column.id.clone().unwrap_or_else(|| column.name.clone());
+    for (at, column) in columns.iter().enumerate() {
+        if let Some(other) = columns[..at].iter().find(|other| id_of(other) == id_of(column)) {
+            let (name, other) = (&column.name, &other.name);
+            reader.note(column.line, format!("columns '{other}' and '{name}' have the same id '{}'", id_of(column)));
+        }
+    }
+    let dropped = reader.texts(custom, "dropped");
+    for id in &dropped {
+        if let Some(column) = columns.iter().find(|column| id_of(column) == *id) {
+            let message = format!(
+                "'{id}' is listed as dropped, and column '{}' has that id: a new column needs an id of its own",
+                column.name
+            );
+            reader.note(custom.line_of("dropped"), message);
+        }
+    }
+    dropped
 }
 
 fn primary_key(reader: &mut Reader<'_>, properties: &[Property<'_>]) -> Vec<String> {

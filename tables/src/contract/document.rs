@@ -26,6 +26,7 @@ const TOP: &[&str] = &[
 const OBJECT: &[&str] =
     &["name", "physicalName", "logicalType", "description", "tags", "properties", "quality", "customProperties"];
 const PROPERTY: &[&str] = &[
+    "id",
     "name",
     "logicalType",
     "physicalType",

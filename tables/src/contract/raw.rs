@@ -98,6 +98,7 @@ fn transport_column(field: &Field) -> Column {
         required: false,
         prunable: matches!(field.name().as_str(), "partition" | "offset" | "timestamp" | "ingested_at"),
         read_as: None,
+        id: None,
         line: 0,
     }
 }

@@ -24,6 +24,8 @@ pub struct Column {
     pub prunable: bool,
     /// The SQL expression that readers get in its place, evaluated on unmasked rows.
     pub read_as: Option<Expression>,
+    /// What tells it from other columns where it is not the name: a column that is called otherwise keeps its id.
+    pub id: Option<String>,
     /// Where it is declared; 0 for the columns that the engine fixes.
     pub line: usize,
 }

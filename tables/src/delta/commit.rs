@@ -245,7 +245,7 @@ impl Table {
 }
 
 /// Whether another commit took the version.
-fn lost_race(error: &DeltaTableError) -> bool {
+pub(super) fn lost_race(error: &DeltaTableError) -> bool {
     matches!(
         error,
         DeltaTableError::VersionAlreadyExists(_)

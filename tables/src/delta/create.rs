@@ -2,21 +2,24 @@
 
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, Schema};
-use deltalake_core::kernel::engine::arrow_conversion::{TryIntoArrow, TryIntoKernel};
+use deltalake_core::kernel::StructField;
 use deltalake_core::kernel::transaction::CommitProperties;
-use deltalake_core::kernel::{StructField, StructType};
 use deltalake_core::logstore::LogStoreRef;
 use deltalake_core::operations::create::CreateBuilder;
 use deltalake_core::protocol::SaveMode;
 use deltalake_core::table::state::DeltaTableState;
 
+use super::commit::lost_race;
+use super::evolve::{self, Planned};
 use super::layout::Layout;
 use super::position::delta;
 use crate::TablesError;
 
+/// Lost races after which the caller is told.
+const ATTEMPTS: usize = 16;
+
 /// The newest state of the table, which is created first where it is absent. Of two creators one wins, and both get
-/// the winner's table.
+/// the winner's table. Where the contract has changed since, the table follows ([`evolve`]).
 pub(super) async fn open_or_create(layout: &Arc<Layout>, log: &LogStoreRef) -> Result<DeltaTableState, TablesError> {
     let exists = |error| delta(&layout.name, error);
     if !log.is_delta_table_location().await.map_err(exists)? {
@@ -28,16 +31,48 @@ pub(super) async fn open_or_create(layout: &Arc<Layout>, log: &LogStoreRef) -> R
             return Err(error);
         }
     }
-    let state = DeltaTableState::try_new(log.as_ref(), None).await.map_err(exists)?;
-    verify(layout, &state)?;
-    Ok(state)
+    for _ in 0..ATTEMPTS {
+        let state = DeltaTableState::try_new(log.as_ref(), None).await.map_err(exists)?;
+        match evolve::plan(layout, &state)? {
+            Planned::Fits(stored) => return layout.settle(stored).map(|()| state),
+            // Once it has been opened, its columns are not this process's to change: a newer one has them by now.
+            Planned::Change(_) if layout.is_settled() => return Err(layout.changed_by_another()),
+            // Whoever was first: the next look tells whether there is anything left to do.
+            Planned::Change(change) => match change.commit(layout, &state, log).await {
+                Err(error) if !lost_race(&error) => return Err(exists(error)),
+                _ => {}
+            },
+        }
+    }
+    Err(TablesError::Conflict { table: layout.name.clone(), attempts: ATTEMPTS })
+}
+
+/// What opening the table would do to it, without doing it.
+pub(super) async fn pending(layout: &Layout, log: &LogStoreRef) -> Result<Vec<String>, TablesError> {
+    let failed = |error| delta(&layout.name, error);
+    if !log.is_delta_table_location().await.map_err(failed)? {
+        return Ok(vec!["the table is created".to_owned()]);
+    }
+    let state = DeltaTableState::try_new(log.as_ref(), None).await.map_err(failed)?;
+    Ok(match evolve::plan(layout, &state)? {
+        Planned::Fits(_) => Vec::new(),
+        Planned::Change(change) => change.what,
+    })
+}
+
+/// A table that is being followed has the columns that it had, as far as this process knows columns.
+pub(super) fn still_fits(layout: &Layout, before: &DeltaTableState, now: &DeltaTableState) -> Result<(), TablesError> {
+    if before.metadata() == now.metadata() {
+        return Ok(());
+    }
+    match evolve::plan(layout, now)? {
+        Planned::Fits(stored) => layout.settle(stored),
+        Planned::Change(_) => Err(layout.changed_by_another()),
+    }
 }
 
 async fn create(layout: &Layout, log: &LogStoreRef) -> Result<(), TablesError> {
-    let schema: StructType = (&layout.logged_schema())
-        .try_into_kernel()
-        .map_err(|source| TablesError::Arrow { table: layout.name.clone(), source })?;
-    let columns: Vec<StructField> = schema.fields().cloned().collect();
+    let columns: Vec<StructField> = layout.delta_schema()?.fields().cloned().collect();
     // Without retries: a retry would commit this metadata again over the winner's.
     let properties = CommitProperties::default().with_max_retries(0).with_create_checkpoint(false);
     let mut builder = CreateBuilder::new()
@@ -53,44 +88,4 @@ async fn create(layout: &Layout, log: &LogStoreRef) -> Result<(), TablesError> {
         builder = builder.with_comment(layout.description.clone());
     }
     builder.await.map(|_| ()).map_err(|error| delta(&layout.name, error))
-}
-
-/// A table in storage must have the columns of its contract. What it has besides is left alone.
-fn verify(layout: &Layout, state: &DeltaTableState) -> Result<(), TablesError> {
-    let schema = state.schema();
-    let stored: Schema =
-        schema.as_ref().try_into_arrow().map_err(|source| TablesError::Arrow { table: layout.name.clone(), source })?;
-    let wrong = |message| TablesError::Schema { table: layout.name.clone(), message };
-    for field in layout.logged_schema().fields() {
-        match stored.field_with_name(field.name()) {
-            Err(_) => {
-                return Err(wrong(format!(
-                    "the contract has a column '{}' that the table in storage has not; evolving tables is not built yet",
-                    field.name()
-                )));
-            }
-            Ok(stored) if !same_type(stored.data_type(), field.data_type()) => {
-                return Err(wrong(format!(
-                    "column '{}' is {} in storage and {} in the contract",
-                    field.name(),
-                    stored.data_type(),
-                    field.data_type()
-                )));
-            }
-            Ok(_) => {}
-        }
-    }
-    Ok(())
-}
-
-/// Equal but for the names of list elements.
-fn same_type(a: &DataType, b: &DataType) -> bool {
-    match (a, b) {
-        (DataType::List(a), DataType::List(b)) => same_type(a.data_type(), b.data_type()),
-        (DataType::Struct(a), DataType::Struct(b)) => {
-            a.len() == b.len()
-                && a.iter().zip(b).all(|(a, b)| a.name() == b.name() && same_type(a.data_type(), b.data_type()))
-        }
-        (a, b) => a == b,
-    }
 }

@@ -1,13 +1,17 @@
 //! How a table of the lakehouse is laid out in Delta: its columns, partitions and properties.
 
-use std::collections::{BTreeSet, HashMap};
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::{Arc, OnceLock};
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use deltalake_core::kernel::StructType;
+use deltalake_core::kernel::engine::arrow_conversion::TryIntoKernel;
+use parquet::arrow::PARQUET_FIELD_ID_META_KEY;
 
+use super::evolve::{KEY_PROPERTY, Stored};
 use crate::{
-    BUCKET_COLUMN, DELETED_COLUMN, EPOCH_COLUMN, GovernedTable, Mode, OFFSET_COLUMN, TIME_COLUMN, TableContract,
-    TableName, VERSION_COLUMN,
+    BUCKET_COLUMN, Column, DELETED_COLUMN, EPOCH_COLUMN, GovernedTable, Mode, OFFSET_COLUMN, TIME_COLUMN,
+    TableContract, TableName, TablesError, VERSION_COLUMN,
 };
 
 /// Upsert tables rewrite the buckets a commit touches; few, so that a small table stays a few files.
@@ -32,6 +36,12 @@ pub(crate) struct Layout {
     pub(crate) key: Option<Vec<String>>,
     /// Columns whose values are all different, or nearly.
     pub(crate) unlike: Vec<String>,
+    /// Ids of columns that have another one than their name.
+    pub(crate) ids: BTreeMap<String, String>,
+    /// Ids of columns that once were.
+    pub(crate) dropped: BTreeSet<String>,
+    /// How files call the columns; known once the table was opened.
+    stored: OnceLock<Stored>,
 }
 
 impl Layout {
@@ -47,6 +57,9 @@ impl Layout {
             statistics: prunable(table),
             key: None,
             unlike: ["payload", "key", "offset"].map(String::from).into(),
+            ids: ids(&table.columns),
+            dropped: BTreeSet::new(),
+            stored: OnceLock::new(),
         }
     }
 
@@ -74,6 +87,9 @@ impl Layout {
             statistics,
             key: upsert.then(|| table.primary_key.clone()),
             unlike: table.primary_key.first().into_iter().cloned().chain([OFFSET_COLUMN.into()]).collect(),
+            ids: ids(&table.columns),
+            dropped: table.dropped.iter().cloned().collect(),
+            stored: OnceLock::new(),
         }
     }
 
@@ -84,6 +100,65 @@ impl Layout {
             fields.push(Arc::new(Field::new(BUCKET_COLUMN, DataType::Int32, true)));
         }
         Schema::new(fields)
+    }
+
+    /// [`Layout::logged_schema`] in Delta's types.
+    pub(crate) fn delta_schema(&self) -> Result<StructType, TablesError> {
+        let schema = &self.logged_schema();
+        schema.try_into_kernel().map_err(|source| TablesError::Arrow { table: self.name.clone(), source })
+    }
+
+    /// What tells a column from others, whatever it is called.
+    pub(crate) fn id_of<'a>(&'a self, column: &'a str) -> &'a str {
+        self.ids.get(column).map_or(column, String::as_str)
+    }
+
+    /// The ids of the key's columns, where the table has a key.
+    pub(crate) fn key_ids(&self) -> Option<String> {
+        let key = self.key.as_ref()?;
+        Some(key.iter().map(|column| self.id_of(column)).collect::<Vec<_>>().join(","))
+    }
+
+    /// Takes notice of how files call the columns.
+    ///
+    /// # Errors
+    ///
+    /// They were called otherwise before: a process with another contract has changed the table.
+    pub(crate) fn settle(&self, stored: Stored) -> Result<(), TablesError> {
+        if *self.stored.get_or_init(|| stored.clone()) == stored { Ok(()) } else { Err(self.changed_by_another()) }
+    }
+
+    /// Whether the table has been opened.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.stored.get().is_some()
+    }
+
+    pub(crate) fn changed_by_another(&self) -> TablesError {
+        let message =
+            "its columns were changed by a process with another contract; start this one again, with the newest";
+        TablesError::Schema { table: self.name.clone(), message: message.to_owned() }
+    }
+
+    /// How files call a column.
+    pub(crate) fn stored_name<'a>(&'a self, column: &'a str) -> &'a str {
+        let stored = self.stored.get().and_then(|stored| stored.names.get(column));
+        stored.map_or(column, String::as_str)
+    }
+
+    /// Whether files call a column otherwise than the contract.
+    pub(crate) fn has_other_names(&self) -> bool {
+        self.stored.get().is_some_and(|stored| !stored.names.is_empty())
+    }
+
+    /// The same columns as files call them, with column mapping's ids.
+    pub(crate) fn as_stored(&self, schema: &Schema) -> SchemaRef {
+        let fields = schema.fields().iter().map(|field| {
+            let id = self.stored.get().and_then(|stored| stored.ids.get(field.name()));
+            let metadata = id.map(|id| (PARQUET_FIELD_ID_META_KEY.to_owned(), id.to_string()));
+            let name = self.stored_name(field.name()).to_owned();
+            field.as_ref().clone().with_name(name).with_metadata(metadata.into_iter().collect())
+        });
+        Arc::new(Schema::new(fields.collect::<Vec<Field>>()))
     }
 
     pub(crate) fn partition_columns(&self) -> Vec<String> {
@@ -97,12 +172,14 @@ impl Layout {
         if self.statistics.is_empty() {
             properties.insert("delta.dataSkippingNumIndexedCols".into(), Some("0".into()));
         } else {
+            // Readers look for them by the contract's names.
             let columns = self.statistics.iter().cloned().collect::<Vec<_>>().join(",");
             properties.insert("delta.dataSkippingStatsColumns".into(), Some(columns));
         }
         if self.key.is_some() {
             properties.insert(BUCKETS_PROPERTY.into(), Some(BUCKETS.to_string()));
         }
+        properties.extend(self.key_ids().map(|key| (KEY_PROPERTY.into(), Some(key))));
         properties
     }
 
@@ -129,6 +206,10 @@ pub fn reading_schema(declared: &Schema) -> SchemaRef {
         field.as_ref().clone().with_data_type(data_type)
     });
     Arc::new(Schema::new(fields.collect::<Vec<Field>>()))
+}
+
+fn ids(columns: &[Column]) -> BTreeMap<String, String> {
+    columns.iter().filter_map(|column| Some((column.name.clone(), column.id.clone()?))).collect()
 }
 
 /// Nested columns have no statistics.

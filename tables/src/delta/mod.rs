@@ -6,6 +6,7 @@
 mod change;
 mod commit;
 mod create;
+mod evolve;
 pub(crate) mod layout;
 mod merge;
 mod parquet_file;

@@ -3,6 +3,9 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use arrow::array::{ArrayRef, new_null_array};
+use arrow::datatypes::{FieldRef, Schema};
+use arrow::error::ArrowError;
 use arrow::record_batch::RecordBatch;
 use bytes::Bytes;
 use deltalake_core::kernel::{Action, Add};
@@ -49,7 +52,7 @@ pub(crate) async fn write(
     let rows = batches.iter().map(|batch| batch.num_rows() as u64).sum();
     let of = layout.clone();
     let (encoded, stats) = tokio::task::spawn_blocking(move || {
-        let stats = statistics::to_json(&batches, &of.statistics);
+        let stats = statistics::to_json(&batches, &of.statistics, |column| of.stored_name(column));
         encode(&of, &batches).map(|encoded| (encoded, stats))
     })
     .await??;
@@ -80,8 +83,8 @@ pub(crate) async fn write(
 fn encode(layout: &Layout, batches: &[RecordBatch]) -> Result<Bytes, TablesError> {
     let parquet = |source| TablesError::Parquet { table: layout.name.clone(), source };
     let mut file = Vec::new();
-    let mut writer =
-        ArrowWriter::try_new(&mut file, layout.physical.clone(), Some(properties(layout)?)).map_err(parquet)?;
+    let schema = layout.as_stored(&layout.physical);
+    let mut writer = ArrowWriter::try_new(&mut file, schema, Some(properties(layout)?)).map_err(parquet)?;
     for batch in batches {
         writer.write(batch).map_err(parquet)?;
     }
@@ -98,12 +101,12 @@ fn properties(layout: &Layout) -> Result<WriterProperties, TablesError> {
         // Bounds stand in the clear and prune nothing where rows are in no order: only contracts' prunable columns have them.
         .set_statistics_enabled(EnabledStatistics::None);
     for column in &layout.statistics {
-        properties =
-            properties.set_column_statistics_enabled(ColumnPath::from(column.as_str()), EnabledStatistics::Page);
+        properties = properties
+            .set_column_statistics_enabled(ColumnPath::from(layout.stored_name(column)), EnabledStatistics::Page);
     }
     // No two values are alike: a dictionary of them is built only to be thrown away.
     for column in &layout.unlike {
-        properties = properties.set_column_dictionary_enabled(ColumnPath::from(column.as_str()), false);
+        properties = properties.set_column_dictionary_enabled(ColumnPath::from(layout.stored_name(column)), false);
     }
     Ok(properties.build())
 }
@@ -123,7 +126,20 @@ pub(crate) async fn read(
         let reader = ParquetRecordBatchReaderBuilder::try_new(bytes)
             .and_then(|builder| builder.with_batch_size(64 * 1024).build())
             .map_err(|source| TablesError::Parquet { table: of.name.clone(), source })?;
-        reader.map(|batch| batch.map_err(|source| TablesError::Arrow { table: of.name.clone(), source })).collect()
+        let arrow = |source| TablesError::Arrow { table: of.name.clone(), source };
+        reader.map(|batch| batch.and_then(|batch| as_declared(&of, &batch)).map_err(arrow)).collect()
     })
     .await?
+}
+
+/// A file's columns as the contract calls them now; NULL where the file has none.
+fn as_declared(layout: &Layout, batch: &RecordBatch) -> Result<RecordBatch, ArrowError> {
+    let column = |field: &FieldRef| match batch.column_by_name(layout.stored_name(field.name())) {
+        Some(column) => Arc::clone(column),
+        None => new_null_array(field.data_type(), batch.num_rows()),
+    };
+    let columns: Vec<ArrayRef> = layout.physical.fields().iter().map(column).collect();
+    let fields = layout.physical.fields().iter().zip(&columns);
+    let fields = fields.map(|(field, column)| field.as_ref().clone().with_data_type(column.data_type().clone()));
+    RecordBatch::try_new(Arc::new(Schema::new(fields.collect::<Vec<_>>())), columns)
 }

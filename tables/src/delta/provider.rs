@@ -1,7 +1,8 @@
 //! A snapshot as DataFusion reads it: its list of files under DataFusion's own Parquet source.
 //!
-//! Tables written here have no deletion vectors and no column mapping, so the files can be read as they are, at the
-//! speed of bare DataFusion and with its pruning. Only an upsert table that holds markers has a filter above.
+//! Tables written here have no deletion vectors, so the files can be read as they are, at the speed of bare DataFusion
+//! and with its pruning. Only an upsert table that holds markers has a filter above, and only a table whose columns files
+//! call otherwise (column mapping) has their names changed.
 
 use std::sync::Arc;
 
@@ -9,7 +10,8 @@ use arrow::datatypes::{Schema, SchemaRef};
 use async_trait::async_trait;
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::stats::Precision;
-use datafusion::common::{DFSchema, Result, Statistics};
+use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::{Column as Named, DFSchema, Result, Statistics};
 use datafusion::config::TableParquetOptions;
 use datafusion::datasource::TableType;
 use datafusion::datasource::listing::PartitionedFile;
@@ -84,14 +86,16 @@ impl SnapshotProvider {
         let metadata_size_hint = options.global.metadata_size_hint;
         let readers =
             CachedParquetFileReaderFactory::new(self.store.clone(), runtime.cache_manager.get_file_metadata_cache());
-        let mut source = ParquetSource::new(TableSchema::from(self.layout.reading.clone()))
+        let in_files = self.layout.as_stored(&self.layout.reading);
+        let mut source = ParquetSource::new(TableSchema::from(in_files.clone()))
             .with_table_parquet_options(options)
             .with_parquet_file_reader_factory(Arc::new(readers));
         if let Some(hint) = metadata_size_hint {
             source = source.with_metadata_size_hint(hint);
         }
         if let Some(filter) = conjunction(filters.to_vec()) {
-            let schema = DFSchema::try_from(self.layout.reading.clone())?;
+            let filter = self.as_stored(filter)?;
+            let schema = DFSchema::try_from(in_files)?;
             source = source.with_predicate(state.create_physical_expr(filter, &schema)?);
         }
         let files = self
@@ -103,10 +107,31 @@ impl SnapshotProvider {
         let config = FileScanConfigBuilder::new(self.store_url.clone(), Arc::new(source))
             .with_file_groups(groups)
             .with_statistics(self.statistics.clone())
-            .with_projection_indices(Some(projection))?
+            .with_projection_indices(Some(projection.clone()))?
             .with_limit(limit)
             .build();
-        Ok(DataSourceExec::from_data_source(config))
+        let scan = DataSourceExec::from_data_source(config);
+        if !self.layout.has_other_names() {
+            return Ok(scan);
+        }
+        let columns = projection.iter().enumerate().map(|(at, column)| {
+            let name = self.layout.reading.field(*column).name();
+            (Arc::new(Column::new(self.layout.stored_name(name), at)) as Arc<dyn PhysicalExpr>, name.clone())
+        });
+        Ok(Arc::new(ProjectionExec::try_new(columns.collect::<Vec<_>>(), scan)?))
+    }
+
+    /// A filter with the names that files have for the columns.
+    fn as_stored(&self, filter: Expr) -> Result<Expr> {
+        let renamed = filter.transform(|expression| {
+            Ok(match expression {
+                Expr::Column(column) => {
+                    Transformed::yes(Expr::Column(Named::new_unqualified(self.layout.stored_name(&column.name))))
+                }
+                other => Transformed::no(other),
+            })
+        });
+        Ok(renamed?.data)
     }
 }
 

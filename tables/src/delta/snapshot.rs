@@ -60,6 +60,7 @@ impl State {
         if let Some(previous) = previous {
             known.extend(previous.files.iter().map(|file| (file.path.as_str(), file)));
         }
+        let as_stored = layout.as_stored(&layout.reading);
         let folder = crate::storage::Store::table_path(&layout.name);
         let mut views = delta_state.snapshot().file_views(log.as_ref(), None);
         let mut files = Vec::new();
@@ -74,7 +75,10 @@ impl State {
                 message: "a file's number of rows is not in the log: it was written by something else".into(),
             })?;
             let markers = match layout.key {
-                Some(_) => statistics.rows - statistics.null_count(DELETED_COLUMN).unwrap_or(0).min(statistics.rows),
+                Some(_) => {
+                    statistics.rows
+                        - statistics.null_count(layout.stored_name(DELETED_COLUMN)).unwrap_or(0).min(statistics.rows)
+                }
                 None => 0,
             };
             let bucket = view.partition_values_map().remove(BUCKET_COLUMN).flatten().and_then(|b| b.parse().ok());
@@ -95,7 +99,7 @@ impl State {
                 bucket,
                 live: statistics.rows - markers,
                 rows: statistics.rows,
-                statistics: Arc::new(statistics.of_schema(&layout.reading)),
+                statistics: Arc::new(statistics.of_schema(&as_stored)),
             }));
         }
         drop(views);

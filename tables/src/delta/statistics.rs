@@ -15,17 +15,22 @@ use serde_json::{Map, Value, json};
 /// Longer texts have no bounds in the log.
 const LONGEST_BOUND: usize = 64;
 
-/// The `stats` of an Add action over all batches of one file.
-pub(crate) fn to_json(batches: &[RecordBatch], columns: &BTreeSet<String>) -> String {
+/// The `stats` of an Add action over all batches of one file; `stored` tells how the file calls a column.
+pub(crate) fn to_json<'a>(
+    batches: &[RecordBatch],
+    columns: &'a BTreeSet<String>,
+    stored: impl Fn(&'a str) -> &'a str,
+) -> String {
     let rows: usize = batches.iter().map(RecordBatch::num_rows).sum();
     let (mut minimum, mut maximum, mut nulls) = (Map::new(), Map::new(), Map::new());
     for name in columns {
         let arrays: Vec<&ArrayRef> = batches.iter().filter_map(|batch| batch.column_by_name(name)).collect();
         let Some(first) = arrays.first() else { continue };
-        nulls.insert(name.clone(), json!(arrays.iter().map(|a| a.null_count()).sum::<usize>()));
+        let told = stored(name);
+        nulls.insert(told.to_owned(), json!(arrays.iter().map(|a| a.null_count()).sum::<usize>()));
         if let Some((low, high)) = bounds(first.data_type(), &arrays) {
-            minimum.insert(name.clone(), low);
-            maximum.insert(name.clone(), high);
+            minimum.insert(told.to_owned(), low);
+            maximum.insert(told.to_owned(), high);
         }
     }
     json!({"numRecords": rows, "minValues": minimum, "maxValues": maximum, "nullCount": nulls}).to_string()
@@ -156,7 +161,7 @@ mod tests {
     #[test]
     fn the_log_tells_the_bounds_of_allowed_columns_exactly_and_nothing_of_others() {
         let columns = ["n", "code", "at"].map(String::from).into();
-        let json = to_json(&[batch(vec![Some(5), None], "b"), batch(vec![Some(-3)], "a")], &columns);
+        let json = to_json(&[batch(vec![Some(5), None], "b"), batch(vec![Some(-3)], "a")], &columns, |name| name);
         assert!(!json.contains("Secret") && !json.contains("name"), "{json}");
 
         let statistics = FileStatistics::parse(Some(&json)).unwrap();
@@ -174,7 +179,7 @@ mod tests {
     #[test]
     fn a_long_text_has_no_bounds() {
         let long = "x".repeat(LONGEST_BOUND + 1);
-        let json = to_json(&[batch(vec![None], &long)], &["code".to_string()].into());
+        let json = to_json(&[batch(vec![None], &long)], &["code".to_string()].into(), |name| name);
         assert!(!json.contains("xxx"), "{json}");
     }
 }

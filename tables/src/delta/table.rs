@@ -11,7 +11,7 @@ use object_store::ObjectStore;
 use parking_lot::RwLock;
 
 use super::change::{Change, Gap};
-use super::create::open_or_create;
+use super::create::{open_or_create, pending, still_fits};
 use super::layout::Layout;
 use super::position::{Positions, delta};
 use super::snapshot::{Snapshot, State};
@@ -74,6 +74,10 @@ impl Table {
 
     pub(crate) async fn snapshot(&self, max_age: Duration) -> Result<Snapshot, TablesError> {
         Ok(self.newest(max_age).await?.snapshot)
+    }
+
+    pub(crate) async fn pending(&self) -> Result<Vec<String>, TablesError> {
+        pending(&self.layout, &self.log).await
     }
 
     pub(crate) async fn next_offsets(&self, source: &str, topic: &str) -> Result<BTreeMap<i32, i64>, TablesError> {
@@ -155,6 +159,7 @@ impl Table {
         let Some(positions) = positions else { return Ok(None) };
         let mut updated = state.delta.clone();
         updated.update(self.log.as_ref(), Some(version)).await.map_err(|e| delta(name, e))?;
+        still_fits(&self.layout, &state.delta, &updated)?;
         State::new(&self.layout, &self.log, updated, positions, Some(state)).await.map(Some)
     }
 }

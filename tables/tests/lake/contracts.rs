@@ -115,6 +115,19 @@ fn the_engines_names_duplicate_columns_and_unknown_topics_are_refused() {
 }
 
 #[test]
+fn no_two_columns_have_the_same_id_and_none_that_of_a_dropped_one() {
+    let told = problems(|dir| {
+        let sales = replace(SALES, "{name: buyer, logicalType", "{name: buyer, id: n, logicalType");
+        let sales =
+            replace(&sales, "    properties:", "      - {property: dropped, value: [n, price]}\n    properties:");
+        fs::write(dir.join("contracts/curated/sales.odcs.yaml"), sales).unwrap();
+    });
+    assert_eq!(told.len(), 2, "{told:#?}");
+    assert!(told[0].contains("sales.odcs.yaml:13: 'n' is listed as dropped, and column 'n' has that id"), "{told:#?}");
+    assert!(told[1].contains("sales.odcs.yaml:16: columns 'n' and 'buyer' have the same id 'n'"), "{told:#?}");
+}
+
+#[test]
 fn what_is_no_yaml_and_what_is_no_select_have_their_lines() {
     let told = problems(|dir| {
         fs::write(dir.join("contracts/curated/sales.odcs.yaml"), "kind: [\nid: x\n").unwrap();

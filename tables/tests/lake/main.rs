@@ -4,6 +4,7 @@
 
 mod clinic;
 mod contracts;
+mod evolution;
 mod fencing;
 mod reading;
 mod upserts;
