@@ -30,7 +30,7 @@ pub(crate) enum Command {
     Trace(TraceArgs),
     /// Print the rights on the broker that the contracts imply; make them; say what is wider than that
     Acl(AclArgs),
-    /// Send records from files to a topic, or FHIR bundles to their topics
+    /// Send records from files to a topic in its format, or FHIR bundles to their topics
     Produce(ProduceArgs),
     /// Make a token with the development issuer (never with a real one)
     Token(TokenArgs),

@@ -7,19 +7,19 @@
 
 use arrow::array::{BinaryArray, RecordBatch, StructArray};
 use arrow::compute::concat_batches;
-use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef};
+use arrow::datatypes::{DataType, Fields, Schema, SchemaRef};
 use arrow::json::reader::{Decoder, ReaderBuilder};
 use std::sync::Arc;
 
-use lakeward_tables::reading_type;
-
 use crate::error::IngestError;
+use crate::formats::framing::json_body;
+use crate::formats::{push_chunk, range_faults, reading_fields};
 use crate::json;
 use crate::record::Records;
 use crate::shape;
 
 pub(crate) const CHUNK_ROWS: usize = 4096;
-const CHUNK_BYTES: usize = 8 << 20;
+pub(crate) const CHUNK_BYTES: usize = 8 << 20;
 
 /// A record that could not be decoded.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,6 +53,8 @@ pub(crate) struct PayloadDecoder {
     schema: SchemaRef,
     /// Names of the fields that hold integers.
     integers: Vec<String>,
+    /// Names of the fields that hold numbers of any kind.
+    numbers: Vec<String>,
     /// The quick way, where the declared types have one.
     records: Option<Records>,
     decoder: Decoder,
@@ -67,11 +69,12 @@ impl std::fmt::Debug for PayloadDecoder {
 impl PayloadDecoder {
     /// A decoder into the fields that a topic's contract declares; all of them are read as nullable.
     pub(crate) fn new(fields: &Fields) -> Result<Self, IngestError> {
-        let schema = Arc::new(Schema::new(nullable(fields)));
+        let schema = Arc::new(Schema::new(reading_fields(fields)));
         let integers = shape::integers(schema.fields());
+        let numbers = shape::numbers(schema.fields());
         let decoder = build(&schema, CHUNK_ROWS)?;
         let records = Records::new(schema.fields());
-        Ok(PayloadDecoder { schema, integers, records, decoder })
+        Ok(PayloadDecoder { schema, integers, numbers, records, decoder })
     }
 
     /// The type of the decoded payload.
@@ -118,18 +121,18 @@ impl PayloadDecoder {
     }
 
     fn refuse(&self, payload: &[u8]) -> Option<String> {
-        match json::check_object(payload, &self.integers) {
+        let payload = json_body(payload);
+        match json::check_object(payload, &self.integers, &self.numbers) {
             Err(malformed) => Some(malformed.to_string()),
             // Rare enough to build a document tree for.
-            Ok(checked) if checked.fractions && checked.watched => shape::misfit(payload, self.schema.fields()),
+            Ok(checked) if checked.quoted || (checked.fractions && checked.watched) => shape::misfit(payload, self.schema.fields()),
             Ok(_) => None,
         }
     }
 
     fn finish(&mut self, payloads: &BinaryArray, chunk: Vec<usize>, decoded: &mut Decoded) -> Result<(), IngestError> {
         if let Some(batch) = feed(&mut self.decoder, payloads, &chunk) {
-            decoded.chunks.push(DecodedChunk { rows: chunk, payload: batch.into() });
-            return Ok(());
+            return take(decoded, chunk, batch);
         }
         // A decoder that failed keeps what it was fed and cannot be rewound.
         self.decoder = build(&self.schema, CHUNK_ROWS)?;
@@ -138,7 +141,7 @@ impl PayloadDecoder {
         self.halve(payloads, &chunk, &mut parts, &mut good, &mut decoded.faults)?;
         if !parts.is_empty() {
             let batch = concat_batches(&self.schema, &parts)?;
-            decoded.chunks.push(DecodedChunk { rows: good, payload: batch.into() });
+            take(decoded, good, batch)?;
         }
         Ok(())
     }
@@ -156,7 +159,7 @@ impl PayloadDecoder {
             parts.push(batch);
             good.extend_from_slice(rows);
         } else if let [row] = rows {
-            let reason = shape::misfit(payloads.value(*row), self.schema.fields());
+            let reason = shape::misfit(json_body(payloads.value(*row)), self.schema.fields());
             faults.push(Fault {
                 row: *row,
                 reason: reason.unwrap_or_else(|| "json.type: a value does not fit".to_owned()),
@@ -198,6 +201,14 @@ fn plain(
     Ok(others)
 }
 
+/// Takes what the slow way decoded, without the records that have a value which no column may hold. (The quick way takes
+/// none of them.)
+fn take(decoded: &mut Decoded, rows: Vec<usize>, batch: RecordBatch) -> Result<(), IngestError> {
+    let payload = StructArray::from(batch);
+    let faults = range_faults(&payload).into_iter().rev().collect();
+    push_chunk(decoded, rows, payload, faults)
+}
+
 fn build(schema: &SchemaRef, rows: usize) -> Result<Decoder, IngestError> {
     Ok(ReaderBuilder::new(Arc::clone(schema)).with_batch_size(rows).build_decoder()?)
 }
@@ -206,7 +217,7 @@ fn build(schema: &SchemaRef, rows: usize) -> Result<Decoder, IngestError> {
 /// the value.
 fn feed(decoder: &mut Decoder, payloads: &BinaryArray, rows: &[usize]) -> Option<RecordBatch> {
     for (fed, row) in rows.iter().enumerate() {
-        let payload = payloads.value(*row);
+        let payload = json_body(payloads.value(*row));
         // White space at the end is left unread once the batch is full.
         let read = decoder.decode(payload).ok()?;
         let whole = payload[read..].iter().all(u8::is_ascii_whitespace);
@@ -217,25 +228,10 @@ fn feed(decoder: &mut Decoder, payloads: &BinaryArray, rows: &[usize]) -> Option
     decoder.flush().ok().flatten()
 }
 
-/// The declared fields as they are read: all nullable, texts as views.
-fn nullable(fields: &Fields) -> Fields {
-    fields.iter().map(|field| Arc::new(Field::new(field.name(), nullable_type(field.data_type()), true))).collect()
-}
-
-fn nullable_type(data_type: &DataType) -> DataType {
-    match data_type {
-        DataType::Struct(fields) => DataType::Struct(nullable(fields)),
-        DataType::List(item) => {
-            DataType::List(Arc::new(Field::new(item.name(), nullable_type(item.data_type()), true)))
-        }
-        other => reading_type(other),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use arrow::array::{Array, AsArray};
-    use arrow::datatypes::{Float64Type, Int64Type};
+    use arrow::datatypes::{Field, Float64Type, Int64Type};
     use proptest::prelude::*;
 
     use super::*;

@@ -1,4 +1,4 @@
-//! `lakeward produce`: records from files to topics.
+//! `lakeward produce`: records from files to topics, in the format that the topic's contract names.
 
 mod fhir;
 
@@ -6,20 +6,32 @@ use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, IsTerminal};
 use std::path::Path;
 
-use anyhow::{Context, bail};
-use lakeward_ingest::KafkaConfig;
+use anyhow::{Context, anyhow, bail};
+use lakeward_ingest::{KafkaConfig, PayloadEncoder};
 use lakeward_ingest::producer::{Producer, Record};
 
 use crate::cli::ProduceArgs;
-use crate::{config, kafka};
+use crate::commands::status::contracts;
+use crate::{config, kafka, registry};
 
 /// Sends all files and says how much went to which topic.
 pub(crate) async fn run(args: ProduceArgs) -> anyhow::Result<()> {
-    let kafka = kafka::client(&config::kafka(&args.config)?);
-    tokio::task::spawn_blocking(move || send_all(&args, &kafka)).await?
+    let (kafka, folder) = config::rights(&args.config)?;
+    let kafka = kafka::client(&kafka);
+    let encoder = encoder(&args, &folder).await?;
+    tokio::task::spawn_blocking(move || send_all(&args, &kafka, encoder)).await?
 }
 
-fn send_all(args: &ProduceArgs, kafka: &KafkaConfig) -> anyhow::Result<()> {
+/// What writes the records of the topic; nothing where no contract is at hand: then they are sent as they stand.
+async fn encoder(args: &ProduceArgs, folder: &Path) -> anyhow::Result<Option<PayloadEncoder>> {
+    let Some(topic) = args.topic.as_ref().filter(|_| folder.is_dir()) else { return Ok(None) };
+    let lakehouse = contracts(folder)?;
+    let Some(contract) = lakehouse.topics.get(topic) else { return Ok(None) };
+    let registry = config::registry(&args.config)?.as_ref().map(registry::client).transpose()?;
+    Ok(Some(PayloadEncoder::new(contract, registry.as_deref()).await?))
+}
+
+fn send_all(args: &ProduceArgs, kafka: &KafkaConfig, mut encoder: Option<PayloadEncoder>) -> anyhow::Result<()> {
     let producer = Producer::connect(kafka)?;
     let mut sent = BTreeMap::new();
     let mut passed_over: BTreeMap<String, usize> = BTreeMap::new();
@@ -41,7 +53,7 @@ fn send_all(args: &ProduceArgs, kafka: &KafkaConfig) -> anyhow::Result<()> {
                 *passed_over.entry(kind).or_default() += count;
             }
         } else if let Some(topic) = &args.topic {
-            *sent.entry(topic.clone()).or_default() += send_lines(&producer, topic, &args.key, file)?;
+            *sent.entry(topic.clone()).or_default() += send_lines(&producer, topic, &args.key, file, encoder.as_mut())?;
         }
     }
     let produced = producer.flush()?;
@@ -60,7 +72,13 @@ fn send_all(args: &ProduceArgs, kafka: &KafkaConfig) -> anyhow::Result<()> {
 }
 
 /// Sends each line that is not empty; the key is the field `key` of the line.
-fn send_lines(producer: &Producer, topic: &str, key: &str, file: &Path) -> anyhow::Result<usize> {
+fn send_lines(
+    producer: &Producer,
+    topic: &str,
+    key: &str,
+    file: &Path,
+    mut encoder: Option<&mut PayloadEncoder>,
+) -> anyhow::Result<usize> {
     let name = file.display();
     let open = std::fs::File::open(file).with_context(|| format!("cannot read {name}"))?;
     let mut count = 0;
@@ -76,8 +94,11 @@ fn send_lines(producer: &Producer, topic: &str, key: &str, file: &Path) -> anyho
             Some(serde_json::Value::Number(id)) => id.to_string(),
             _ => bail!("{}: no field `{key}` for the record's key; name another by --key", place()),
         };
-        producer
-            .send(topic, &Record { key: Some(id.into_bytes()), payload: Some(line.into_bytes()), headers: vec![] })?;
+        let payload = match &mut encoder {
+            None => line.into_bytes(),
+            Some(encoder) => encoder.encode(line.as_bytes()).map_err(|why| anyhow!("{}: {why}", place()))?,
+        };
+        producer.send(topic, &Record { key: Some(id.into_bytes()), payload: Some(payload), headers: vec![] })?;
         count += 1;
     }
     Ok(count)

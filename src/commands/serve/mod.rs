@@ -25,7 +25,7 @@ use crate::cli::ServeArgs;
 use crate::config::{self, Answers, Config, Query};
 use crate::declared::Declared;
 use crate::endpoint::{Parts, Servers, gateway};
-use crate::{development, kafka, secrets, storage, telemetry};
+use crate::{development, kafka, registry, secrets, storage, telemetry};
 
 use health::Health;
 
@@ -43,16 +43,16 @@ pub(crate) async fn run(args: ServeArgs) -> anyhow::Result<()> {
         tracing::warn!(brokers = ingest.kafka.brokers, "the broker is reached without TLS, as `insecure` allows");
     }
     let ingests = config.ingest.is_some();
-    let registry = Registry::new();
+    let families = Registry::new();
     let mut stop = Stop::listen()?;
     let health = Health::new(ingests);
-    let operations = Operations { readiness: health.probe(), registry: registry.clone() };
+    let operations = Operations { readiness: health.probe(), registry: families.clone() };
     let mut servers = Servers::start(listen(config.http).await?, operations)?;
     let opened = stop.unless(open_lake(&config, &declared, ingests, &health)).await?;
     let Some(lake) = opened else { return servers.stop().await };
     health.watch_storage(lake.clone());
     if let Some(answers) = &config.answers {
-        answer(&mut servers, answers, &declared, lake.clone(), &registry).await?;
+        answer(&mut servers, answers, &declared, lake.clone(), &families).await?;
     }
     let ingest = match &config.ingest {
         None => None,
@@ -63,8 +63,9 @@ pub(crate) async fn run(args: ServeArgs) -> anyhow::Result<()> {
                 commit_bytes: ingest.commit_bytes,
                 memory_budget: ingest.memory_budget,
                 on_gap: ingest.on_gap,
+                registry: config.registry.as_ref().map(registry::client).transpose()?,
             };
-            let metrics = Arc::new(IngestMetrics::new(&registry)?.with_objective(ingest.freshness_objective));
+            let metrics = Arc::new(IngestMetrics::new(&families)?.with_objective(ingest.freshness_objective));
             let handle = Ingest::start(ingest_config, lake, Arc::clone(&declared.lakehouse), metrics).await?;
             health.follow(&handle);
             Some(handle)
