@@ -178,9 +178,9 @@ pub(crate) struct ProduceArgs {
     /// Take FHIR bundles apart and send each resource to the topic of its type
     #[arg(long)]
     pub(crate) fhir: bool,
-    /// The field of a line that becomes the record's key
-    #[arg(long, default_value = "id", conflicts_with = "fhir")]
-    pub(crate) key: String,
+    /// The field of a line that becomes the record's key; without it the contract's `keyField`, or `id`
+    #[arg(long, value_name = "FIELD", conflicts_with = "fhir")]
+    pub(crate) key: Option<String>,
     /// The configuration that names the broker
     #[arg(long, value_name = "FILE", env = "LAKEWARD_CONFIG", default_value = "lakeward.toml")]
     pub(crate) config: PathBuf,

@@ -7,7 +7,7 @@
 
 use arrow::array::{BinaryArray, RecordBatch, StructArray};
 use arrow::compute::concat_batches;
-use arrow::datatypes::{DataType, Fields, Schema, SchemaRef};
+use arrow::datatypes::{Fields, Schema, SchemaRef};
 use arrow::json::reader::{Decoder, ReaderBuilder};
 use std::sync::Arc;
 
@@ -77,11 +77,6 @@ impl PayloadDecoder {
         Ok(PayloadDecoder { schema, integers, numbers, records, decoder })
     }
 
-    /// The type of the decoded payload.
-    pub(crate) fn data_type(&self) -> DataType {
-        DataType::Struct(self.schema.fields().clone())
-    }
-
     /// Decodes the payloads of `rows`. Every row comes out either in a chunk or as a fault; payloads must not be null.
     pub(crate) fn decode(
         &mut self,
@@ -125,7 +120,9 @@ impl PayloadDecoder {
         match json::check_object(payload, &self.integers, &self.numbers) {
             Err(malformed) => Some(malformed.to_string()),
             // Rare enough to build a document tree for.
-            Ok(checked) if checked.quoted || (checked.fractions && checked.watched) => shape::misfit(payload, self.schema.fields()),
+            Ok(checked) if checked.quoted || (checked.fractions && checked.watched) => {
+                shape::misfit(payload, self.schema.fields())
+            }
             Ok(_) => None,
         }
     }
@@ -231,7 +228,7 @@ fn feed(decoder: &mut Decoder, payloads: &BinaryArray, rows: &[usize]) -> Option
 #[cfg(test)]
 mod tests {
     use arrow::array::{Array, AsArray};
-    use arrow::datatypes::{Field, Float64Type, Int64Type};
+    use arrow::datatypes::{DataType, Field, Float64Type, Int64Type};
     use proptest::prelude::*;
 
     use super::*;
@@ -287,6 +284,15 @@ mod tests {
             Just(b"{\"id\":\"\xff\xfe\"}".to_vec()),
             Just(b"{\"id\":1}".to_vec()),
             Just(b"{\"id\":\"a\",\"count\":1.5}".to_vec()),
+            // A number in a text is none, nor is one that no number of its type holds.
+            Just(b"{\"id\":\"a\",\"count\":\"12\"}".to_vec()),
+            Just(b"{\"id\":\"a\",\"value\":\"1.5\"}".to_vec()),
+            Just(b"{\"id\":\"a\",\"v\\u0061lue\":\"1.5\"}".to_vec()),
+            Just(b"{\"id\":\"a\",\"value\":\"NaN\"}".to_vec()),
+            Just(b"{\"id\":\"a\",\"value\":NaN}".to_vec()),
+            Just(b"{\"id\":\"a\",\"value\":1e999}".to_vec()),
+            Just(b"{\"id\":\"a\",\"count\":9223372036854775808}".to_vec()),
+            Just(b"{\"id\":\"a\",\"other\":{\"count\":\"12\"}}".to_vec()),
             Just(b"{\"coding\":{\"code\":\"x\"}}".to_vec()),
             Just(b"{\"coding\":[{\"code\":[]}]}".to_vec()),
             Just(b"{\"id\":\"a\",\"id\":\"b\"}".to_vec()),
@@ -351,6 +357,39 @@ mod tests {
             }
         }
         assert_eq!(seen, 10_000);
+    }
+
+    #[test]
+    fn texts_for_numbers_and_values_beyond_their_type_are_told_by_path() {
+        let decimal = |name: &str| Field::new(name, DataType::Decimal128(5, 2), true);
+        let micros = DataType::Timestamp(arrow::datatypes::TimeUnit::Microsecond, Some("UTC".into()));
+        // The second set has no quick way.
+        for (more, quick) in [(vec![], true), (vec![decimal("sum"), Field::new("at", micros, true)], false)] {
+            let all: Fields = fields().iter().cloned().chain(more.into_iter().map(Arc::new)).collect();
+            let mut decoder = PayloadDecoder::new(&all).unwrap();
+            let mut reason = |payload: &str| {
+                let payloads = BinaryArray::from_iter_values([payload]);
+                let decoded = decoder.decode(&payloads, [0]).unwrap();
+                assert_eq!(decoded.chunks.len() + decoded.faults.len(), 1, "{payload}");
+                decoded.faults.into_iter().map(|fault| fault.reason).next()
+            };
+            let integer = "json.type: $.count is a string, expected an integer of 64 bits";
+            assert_eq!(reason(r#"{"id":"a","count":"12"}"#).as_deref(), Some(integer));
+            let number = "json.type: $.value is a string, expected a number";
+            assert_eq!(reason(r#"{"id":"a","value":"1.5"}"#).as_deref(), Some(number));
+            let infinite = "value.not_finite: $.value is no finite number";
+            assert_eq!(reason(r#"{"id":"a","value":1e999}"#).as_deref(), Some(infinite));
+            assert_eq!(reason(r#"{"id":"12","value":1,"count":1,"other":{"count":"12"}}"#), None);
+            if !quick {
+                let range = "value.range: $.sum is beyond what is declared, expected decimal(5,2)";
+                assert_eq!(reason(r#"{"id":"a","sum":1000.00}"#).as_deref(), Some(range));
+                assert_eq!(reason(r#"{"id":"a","sum":999.99}"#), None);
+                let text = "json.type: $.sum is a string, expected a number";
+                assert_eq!(reason(r#"{"id":"a","sum":"9.99"}"#).as_deref(), Some(text));
+                assert!(reason(r#"{"id":"a","at":"30000-01-01T00:00:00Z"}"#).unwrap().contains("$.at is"));
+                assert!(reason(r#"{"id":"a","at":"+30000-01-01T00:00:00Z"}"#).unwrap().contains("$.at is"));
+            }
+        }
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::{Array, AsArray, RecordBatch};
+use arrow::datatypes::DataType;
 use lakeward_tables::{Lakehouse, Problem, TableContract, Tombstone, TopicContract, raw_schema};
 use tokio::task::JoinSet;
 
@@ -11,7 +12,7 @@ use crate::curation::{CuratedRows, Curation, Selection};
 use crate::decoder::CHUNK_ROWS;
 use crate::error::IngestError;
 use crate::event::EventTable;
-use crate::formats::TopicDecoder;
+use crate::formats::{TopicDecoder, reading_fields};
 use crate::key;
 use crate::registry::Schemas;
 
@@ -108,16 +109,18 @@ impl Engine {
         topic: &TopicContract,
         schemas: Schemas,
     ) -> Result<Result<Self, Vec<Problem>>, IngestError> {
-        let decoder = match TopicDecoder::new(topic, schemas)? {
-            Ok(decoder) => decoder,
-            Err(misfits) => return Ok(Err(misfits)),
-        };
-        let events = Arc::new(EventTable::new(&raw_schema(), decoder.data_type())?);
+        // The columns are the contract's, whatever its schema gives: SELECTs can be planned all the same.
+        let columns = DataType::Struct(reading_fields(&topic.payload));
+        let decoder = TopicDecoder::new(topic, schemas)?;
+        let events = Arc::new(EventTable::new(&raw_schema(), columns)?);
         let tables = tables_of(lakehouse, &topic.topic);
         let selections: Vec<Selection> = tables.iter().filter_map(|table| selection(table, &topic.topic)).collect();
-        let curation = match Curation::plan(Arc::clone(&events), &lakehouse.reference, &selections).await? {
-            Ok(curation) => curation,
-            Err(misfits) => return Ok(Err(misfits)),
+        let curation = Curation::plan(Arc::clone(&events), &lakehouse.reference, &selections).await?;
+        let (decoder, curation) = match (decoder, curation) {
+            (Ok(decoder), Ok(curation)) => (decoder, curation),
+            (decoder, curation) => {
+                return Ok(Err([decoder.err(), curation.err()].into_iter().flatten().flatten().collect()));
+            }
         };
         let tombstones_are_dead =
             tables.iter().any(|table| table.tombstone == Tombstone::DeadLetter) || tables.is_empty();

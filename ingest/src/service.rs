@@ -21,8 +21,8 @@ use crate::engine::{engines, tables_of};
 use crate::error::IngestError;
 use crate::intake::{Intake, Lane, Limits};
 use crate::metrics::IngestMetrics;
-use crate::registry::Schemas;
 use crate::rebalance::{Committed, Intermediary};
+use crate::registry::Schemas;
 use crate::sink::Writing;
 use crate::state::{IngestState, StateBoard};
 use crate::topic::TopicTask;
@@ -70,8 +70,7 @@ impl Ingest {
                 topic.topic
             )));
         }
-        let schemas =
-            |topic: &str| Schemas::patient(registry.clone(), Arc::clone(&board), topic, abandon.clone());
+        let schemas = |topic: &str| Schemas::patient(registry.clone(), Arc::clone(&board), topic, abandon.clone());
         for (name, engine) in engines(&lakehouse, schemas).await? {
             let contract = &lakehouse.topics[&name];
             let tables = tables_of(&lakehouse, &name);

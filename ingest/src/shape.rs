@@ -94,7 +94,9 @@ fn member_misfit(value: &Value, declared: &DataType, path: &mut String) -> Optio
         DataType::Decimal128(precision, scale) => match value.as_f64() {
             // Close to the bound the decoder judges by itself, without the path.
             Some(number) if number.abs() < 10_f64.powi(i32::from(*precision) - i32::from(*scale)) => None,
-            Some(_) => Some(format!("value.range: {path} is beyond what is declared, expected decimal({precision},{scale})")),
+            Some(_) => {
+                Some(format!("value.range: {path} is beyond what is declared, expected decimal({precision},{scale})"))
+            }
             None => Some(reason(value, "a number", path)),
         },
         other if other.is_numeric() => match value {

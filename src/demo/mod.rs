@@ -134,7 +134,20 @@ impl Demo {
         let servers = endpoints(&args, &folder, &declared, lake.clone(), &issuer, &registry).await?;
         let landed = feed::landed(&lake, state.round).await?;
         let feed = Feed::new(broker, encoders, Arc::clone(&metrics), landed);
-        Ok(Self { clinic, state, folder, declared, lake, issuer, metrics, servers, ingest, feed, started, _schemas: schemas })
+        Ok(Self {
+            clinic,
+            state,
+            folder,
+            declared,
+            lake,
+            issuer,
+            metrics,
+            servers,
+            ingest,
+            feed,
+            started,
+            _schemas: schemas,
+        })
     }
 
     /// Fills the tables and shows them; then checks them, or goes on living without an end.

@@ -192,7 +192,8 @@ def registered(run: dict, subject: str, kind: str, schema: str) -> int:
 
 def register(run: dict, note: Path) -> None:
     topics = [NewTopic(topic, 1, 1, config={"max.message.bytes": str(run["parts"]["kafka"]["largest_message"])}) for topic in TABLES]
-    for future in AdminClient(client(run, "admin")).create_topics(topics).values():
+    admin = AdminClient(client(run, "admin"))
+    for future in admin.create_topics(topics).values():
         future.result(30)
     schemas = Path(run["lakehouse"]) / "schemas"
     ids = {

@@ -23,7 +23,7 @@ const fn mistake(file: &'static str, from: &'static str, to: &'static str, said:
 }
 
 /// Mistakes that can all be made in one folder. None of them is a consequence of another, and none hides another.
-const MISTAKES: [Mistake; 25] = [
+const MISTAKES: [Mistake; 28] = [
     // The SELECT as a whole lacks the column.
     Mistake {
         line: Some(1),
@@ -53,6 +53,30 @@ const MISTAKES: [Mistake; 25] = [
     mistake("contracts/curated/consents.odcs.yaml", "apiVersion: v3", "apiVersion: v2", "is not v3 of ODCS"),
     mistake("contracts/raw/clinic.consent.odcs.yaml", "kind: Data", "kind: Data: ", "not readable as YAML"),
     mistake("contracts/raw/erp.payment.odcs.yaml", "[\"User:erp\"]", "[erp]", "'erp' among producers is no principal"),
+    mistake(
+        "contracts/raw/clinic.location.odcs.yaml",
+        "keyField, value: id",
+        "keyField, value: ids",
+        "keyField 'ids' is no field",
+    ),
+    Mistake {
+        line: Some(1),
+        ..mistake(
+            "schemas/erp.stock_movement.proto",
+            "optional double",
+            "optional bool",
+            "$.quantity: the schema has it as bool",
+        )
+    },
+    Mistake {
+        line: Some(1),
+        ..mistake(
+            "schemas/erp.payment.avsc",
+            "\"name\": \"method\"",
+            "\"name\": \"way\"",
+            "$.method: the contract declares it",
+        )
+    },
     mistake("policies/masks.yaml", "birth_date:", "birthdate:", "no column birthdate has the tag"),
     mistake("policies/masks.yaml", "deceased_at: year", "deceased_at: yaer", "unknown mask yaer"),
     mistake("policies/masks.yaml", "  key.staff:", "  key.stuff:", "no column has the tag key.stuff"),

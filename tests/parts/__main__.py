@@ -59,7 +59,7 @@ class Parts:
             self.running["s3"] = started(lambda: S3(self.folder / f"s3-{secrets.token_hex(3)}", certificates))
             self.running["s3"].create_bucket()
         if "registry" in self.wanted:
-            self.running["registry"] = started(lambda: Registry(self.folder / f"registry-{secrets.token_hex(3)}"))
+            self.running["registry"] = started(lambda: Registry(self.folder / f"registry-{secrets.token_hex(3)}", certificates))
         if "issuer" in self.wanted:
             issuer = Issuer(self.folder / "issuer")
             issuer.add_key("first")

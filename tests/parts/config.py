@@ -81,7 +81,8 @@ def write(parts: dict, folder: Path, lakehouse: Path, *, user: str = "lakeward",
         write_secret(secret, secrets.token_urlsafe(36))
     http_port, flight_port = free_ports(2)
     # Who starts none needs none.
-    registry = f"[registry]\nurl = {_quoted(parts['registry']['url'])}\nallow_http = true\n" if "registry" in parts else ""
+    schemas = parts.get("registry")
+    registry = f"[registry]\nurl = {_quoted(schemas['tls_url'])}\nca_file = {_quoted(schemas['ca'])}\n" if schemas else ""
     if mutual_tls:
         bootstrap, client = kafka["mtls"]["bootstrap"], kafka["mtls"]["client"]
         security = [("security", "ssl"), ("certificate_file", client["certificate"]), ("key_file", client["key"])]

@@ -1,4 +1,4 @@
-"""Apicurio as a schema registry, by the interface that Confluent's clients speak; it keeps its schemas in a file."""
+"""Apicurio as a schema registry, by the interface that Confluent's clients speak, over HTTP and over TLS; it keeps its schemas in a file."""
 
 import urllib.error
 import urllib.request
@@ -13,20 +13,24 @@ JAVA = ["-Xmx320m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]
 class Registry:
     """One server below one folder; `stop` and `start` again keep its schemas and ports."""
 
-    def __init__(self, folder: Path):
-        self.folder = folder
-        self.port = self.management_port = 0
+    def __init__(self, folder: Path, tls: Path):
+        self.folder, self.tls = folder, tls
+        self.port = self.tls_port = self.management_port = 0
         self.child: Child | None = None
 
     def create(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
-        self.port, self.management_port = free_ports(2)
+        self.port, self.tls_port, self.management_port = free_ports(3)
 
     def start(self) -> None:
         """Starts the server and returns when it answers."""
         environment = {
             "QUARKUS_HTTP_HOST": LOOPBACK,
             "QUARKUS_HTTP_PORT": str(self.port),
+            "QUARKUS_HTTP_SSL_PORT": str(self.tls_port),
+            "QUARKUS_HTTP_SSL_CERTIFICATE_FILES": f"{self.tls}/server.crt",
+            "QUARKUS_HTTP_SSL_CERTIFICATE_KEY_FILES": f"{self.tls}/server.key",
+            "QUARKUS_HTTP_INSECURE_REQUESTS": "enabled",
             # By itself it binds to every address.
             "QUARKUS_MANAGEMENT_HOST": LOOPBACK,
             "QUARKUS_MANAGEMENT_PORT": str(self.management_port),
@@ -46,7 +50,12 @@ class Registry:
             self.child = None
 
     def describe(self) -> dict:
-        return {"url": f"http://{LOOPBACK}:{self.port}/apis/ccompat/v7"}
+        path = "apis/ccompat/v7"
+        return {
+            "url": f"http://{LOOPBACK}:{self.port}/{path}",
+            "tls_url": f"https://localhost:{self.tls_port}/{path}",
+            "ca": str(self.tls / "ca.crt"),
+        }
 
     def _answers(self) -> bool:
         try:

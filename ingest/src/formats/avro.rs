@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use arrow::array::{BinaryArray, RecordBatch, StructArray};
-use arrow::datatypes::{DataType, Fields};
+use arrow::datatypes::Fields;
 use arrow_avro::reader::{Decoder, ReaderBuilder};
 use arrow_avro::schema::{AvroSchema, Fingerprint, FingerprintAlgorithm, SchemaStore};
 
@@ -30,7 +30,10 @@ pub(crate) struct AvroDecoder {
 
 /// A writer's schema.
 enum Writer {
-    Usable { schema: String, decoder: Box<Decoder> },
+    Usable {
+        schema: String,
+        decoder: Box<Decoder>,
+    },
     /// Whatever is written by it is a fault, for this reason.
     Unusable(String),
 }
@@ -70,10 +73,6 @@ impl AvroDecoder {
             return Err(problems);
         }
         Ok(AvroDecoder { declared, reader, schemas, writers: HashMap::new() })
-    }
-
-    pub(super) fn data_type(&self) -> DataType {
-        DataType::Struct(self.declared.clone())
     }
 
     pub(super) async fn decode(&mut self, payloads: &BinaryArray, rows: &[usize]) -> Result<Decoded, IngestError> {
@@ -122,7 +121,9 @@ impl AvroDecoder {
     async fn writer(&self, id: u32) -> Result<Option<Writer>, IngestError> {
         let schema = match self.schemas.schema(id).await? {
             Answer::Unknown => return Ok(None),
-            Answer::Incomplete => return Ok(Some(Writer::Unusable(super::unresolved(id, "something it refers to is gone")))),
+            Answer::Incomplete => {
+                return Ok(Some(Writer::Unusable(super::unresolved(id, "something it refers to is gone"))));
+            }
             Answer::Schema(schema) => schema,
         };
         if schema.kind != SchemaKind::Avro {

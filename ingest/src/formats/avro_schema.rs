@@ -81,7 +81,8 @@ impl Walk {
 
     fn object(&mut self, object: &Map<String, Value>, namespace: &str) -> Result<(Value, bool), &'static str> {
         let mut made = object.clone();
-        if let Some((namespace, name)) = full_name(object, namespace).as_deref().and_then(|name| name.rsplit_once('.')) {
+        if let Some((namespace, name)) = full_name(object, namespace).as_deref().and_then(|name| name.rsplit_once('.'))
+        {
             // `arrow_avro` compares names as they are written.
             made.insert("name".to_owned(), Value::from(name));
             made.insert("namespace".to_owned(), Value::from(namespace));

@@ -42,7 +42,9 @@ fn types(met: &DataType, declared: &DataType, path: &str, problems: &mut Vec<Str
             types(met.data_type(), declared.data_type(), &format!("{path}[]"), problems);
         }
         (met, declared) if fits(met, declared) => {}
-        _ => problems.push(format!("{path}: the schema has it as {met}, which does not give the contract's {declared}")),
+        _ => {
+            problems.push(format!("{path}: the schema has it as {met}, which does not give the contract's {declared}"))
+        }
     }
 }
 
@@ -115,7 +117,8 @@ fn conform_fields(
 fn conform_column(column: &ArrayRef, field: &Field, path: &str, found: &mut Found) -> Result<ArrayRef, ArrowError> {
     match field.data_type() {
         DataType::Struct(declared) => {
-            let records = column.as_struct_opt().ok_or_else(|| ArrowError::SchemaError(format!("{path} is no record")))?;
+            let records =
+                column.as_struct_opt().ok_or_else(|| ArrowError::SchemaError(format!("{path} is no record")))?;
             let mut inner = Found::new();
             let columns = conform_fields(records, declared, path, &mut inner)?;
             // What stands behind a NULL is nobody's value.
@@ -128,12 +131,7 @@ fn conform_column(column: &ArrayRef, field: &Field, path: &str, found: &mut Foun
             let mut inner = Found::new();
             let values = conform_column(lists.values(), item, &format!("{path}[]"), &mut inner)?;
             found.extend(by_list(lists, inner));
-            Ok(Arc::new(ListArray::try_new(
-                Arc::clone(item),
-                lists.offsets().clone(),
-                values,
-                lists.nulls().cloned(),
-            )?))
+            Ok(Arc::new(ListArray::try_new(Arc::clone(item), lists.offsets().clone(), values, lists.nulls().cloned())?))
         }
         declared => {
             let cast = cast_with_options(column, declared, &CastOptions { safe: true, ..CastOptions::default() })?;
@@ -272,8 +270,10 @@ mod tests {
         let fields = Fields::from(vec![Field::new("v", DataType::Float64, true)]);
         let valid = NullBuffer::from(vec![false, true]);
         let object = StructArray::new(fields.clone(), vec![Arc::new(inner)], Some(valid));
-        let records =
-            StructArray::from(vec![(Arc::new(Field::new("o", object.data_type().clone(), true)), Arc::new(object) as _)]);
+        let records = StructArray::from(vec![(
+            Arc::new(Field::new("o", object.data_type().clone(), true)),
+            Arc::new(object) as _,
+        )]);
         let declared = Fields::from(vec![Field::new("o", DataType::Struct(fields), true)]);
         let mut faults = BTreeMap::new();
         conform(&records, &declared, &mut faults).unwrap();

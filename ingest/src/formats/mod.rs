@@ -54,16 +54,7 @@ impl TopicDecoder {
             _ => return Ok(Ok(TopicDecoder::Json(PayloadDecoder::new(&topic.payload)?))),
         };
         let file = topic.schema.as_ref().map_or(&topic.file, |schema| &schema.file);
-        Ok(made.map_err(|problems| problems.into_iter().map(|problem| misfit(file, 0, problem)).collect()))
-    }
-
-    /// The type of the decoded payload.
-    pub(crate) fn data_type(&self) -> DataType {
-        match self {
-            TopicDecoder::Json(decoder) => decoder.data_type(),
-            TopicDecoder::Avro(decoder) => decoder.data_type(),
-            TopicDecoder::Protobuf(decoder) => decoder.data_type(),
-        }
+        Ok(made.map_err(|problems| problems.into_iter().map(|problem| misfit(file, 1, problem)).collect()))
     }
 
     /// Decodes the payloads of `rows`. Every row comes out either in a chunk or as a fault; payloads must not be null.

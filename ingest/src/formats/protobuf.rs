@@ -10,7 +10,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use arrow::array::{BinaryArray, StructArray};
-use arrow::datatypes::{DataType, Fields};
+use arrow::datatypes::Fields;
 use prost_reflect::{DynamicMessage, FileDescriptor, MessageDescriptor, Value};
 
 use super::protobuf_column::{Column, append_members, columns};
@@ -33,7 +33,10 @@ pub(crate) struct ProtobufDecoder {
 
 /// A writer's schema.
 enum Writer {
-    Usable { file: FileDescriptor, messages: HashMap<Vec<usize>, Result<Written, String>> },
+    Usable {
+        file: FileDescriptor,
+        messages: HashMap<Vec<usize>, Result<Written, String>>,
+    },
     /// Whatever is written by it is a fault, for this reason.
     Unusable(String),
 }
@@ -66,10 +69,6 @@ impl ProtobufDecoder {
             return Err(vec!["the contract declares a type that no Protobuf message gives".to_owned()]);
         }
         Ok(ProtobufDecoder { declared, reader, schemas, writers: HashMap::new() })
-    }
-
-    pub(super) fn data_type(&self) -> DataType {
-        DataType::Struct(self.declared.clone())
     }
 
     pub(super) async fn decode(&mut self, payloads: &BinaryArray, rows: &[usize]) -> Result<Decoded, IngestError> {
@@ -192,8 +191,9 @@ impl<'a> Gathering<'a> {
 
     fn take(&mut self, row: usize, bytes: usize, message: Result<(DynamicMessage, &[Slot]), String>) {
         let taken = match message {
-            Ok((message, slots)) => append_members(&mut self.columns, self.fields, slots, &message)
-                .map_err(|misfit| misfit.reason()),
+            Ok((message, slots)) => {
+                append_members(&mut self.columns, self.fields, slots, &message).map_err(|misfit| misfit.reason())
+            }
             Err(reason) => {
                 self.columns.iter_mut().for_each(Column::append_null);
                 Err(reason)

@@ -115,11 +115,9 @@ impl Column {
             DataType::Timestamp(_, zone) => {
                 Column::Instant(TimestampMicrosecondBuilder::new().with_timezone_opt(zone.clone()))
             }
-            DataType::Struct(fields) => Column::Object {
-                fields: fields.clone(),
-                columns: columns(fields)?,
-                valid: NullBufferBuilder::new(0),
-            },
+            DataType::Struct(fields) => {
+                Column::Object { fields: fields.clone(), columns: columns(fields)?, valid: NullBufferBuilder::new(0) }
+            }
             DataType::List(field) => Column::List {
                 field: Arc::clone(field),
                 item: Box::new(Column::new(field.data_type())?),
@@ -185,7 +183,8 @@ impl Column {
             }
             (Column::Decimal { builder, precision, scale }, value) => {
                 let number = integer(value).ok_or_else(|| Misfit::new(Why::Shape))?;
-                let scaled = u32::try_from(*scale).ok().and_then(|scale| number.checked_mul(10_i128.checked_pow(scale)?));
+                let scaled =
+                    u32::try_from(*scale).ok().and_then(|scale| number.checked_mul(10_i128.checked_pow(scale)?));
                 let most = 10_i128.pow(u32::from(*precision)).unsigned_abs();
                 match scaled.filter(|scaled| scaled.unsigned_abs() < most) {
                     Some(scaled) => builder.append_value(scaled),
@@ -195,7 +194,8 @@ impl Column {
             (Column::Flag(builder), Value::Bool(flag)) => builder.append_value(*flag),
             (Column::Bytes(builder), Value::Bytes(bytes)) => builder.append_value(bytes),
             (Column::Instant(builder), Value::Message(message)) => {
-                let out = || Misfit::new(Why::Range(DataType::Timestamp(arrow::datatypes::TimeUnit::Microsecond, None)));
+                let out =
+                    || Misfit::new(Why::Range(DataType::Timestamp(arrow::datatypes::TimeUnit::Microsecond, None)));
                 builder.append_value(instant(message).ok_or_else(out)?);
             }
             _ => return Err(Misfit::new(Why::Shape)),

@@ -2,9 +2,9 @@
 
 use std::path::Path;
 
+use prost_reflect::{FileDescriptor, MessageDescriptor};
 use protox::Compiler;
 use protox::file::{File, FileResolver, GoogleFileResolver};
-use prost_reflect::{FileDescriptor, MessageDescriptor};
 
 use crate::registry::Referred;
 

@@ -71,9 +71,11 @@ fn decode(decoder: &mut TopicDecoder, payloads: &[Vec<u8>]) -> (Vec<usize>, Stru
     let decoded = Runtime::new().unwrap().block_on(decoder.decode(&array, &rows)).unwrap();
     let mut chunks = decoded.chunks;
     chunks.sort_by_key(|chunk| chunk.rows[0]);
-    let DataType::Struct(fields) = decoder.data_type() else { unreachable!() };
-    let schema = Arc::new(arrow::datatypes::Schema::new(fields));
     let batches: Vec<RecordBatch> = chunks.iter().map(|chunk| RecordBatch::from(chunk.payload.clone())).collect();
+    let schema = match batches.first() {
+        Some(batch) => batch.schema(),
+        None => Arc::new(arrow::datatypes::Schema::empty()),
+    };
     let batch = concat_batches(&schema, &batches).unwrap();
     let rows: Vec<usize> = chunks.into_iter().flat_map(|chunk| chunk.rows).collect();
     let faults: Vec<(usize, String)> = decoded.faults.into_iter().map(|fault| (fault.row, fault.reason)).collect();
@@ -437,6 +439,9 @@ fn a_record_that_does_not_fit_its_schema_is_not_written_and_the_reason_quotes_no
         (SchemaKind::Protobuf, r#"{"id":"a"}{}"#, "json.type"),
     ] {
         let refused = encoder(kind).encode(record.as_bytes()).unwrap_err();
-        assert!(refused.contains(why) && !refused.contains("17") && !refused.contains("seventeen"), "{record}: {refused}");
+        assert!(
+            refused.contains(why) && !refused.contains("17") && !refused.contains("seventeen"),
+            "{record}: {refused}"
+        );
     }
 }

@@ -236,6 +236,7 @@ pub(super) fn read(reader: &mut Reader<'_>, text: &str) -> Option<Draft> {
     if table.table.ends_with("__dead_letter") {
         reader.note(custom.line_of("topic"), format!("'{topic}' would take the name of a dead-letter table"));
     }
+    let before = reader.problems.len();
     let format = match reader.optional_text(&custom, "format") {
         None => PayloadFormat::Json,
         Some(name) => PayloadFormat::of(&name).unwrap_or_else(|| {
@@ -244,6 +245,8 @@ pub(super) fn read(reader: &mut Reader<'_>, text: &str) -> Option<Draft> {
             PayloadFormat::Json
         }),
     };
+    // Nobody can tell then what a payload is.
+    let payload_is_known = payload_is_known && reader.problems.len() == before;
     let key_field = reader.optional_text(&custom, "keyField");
     if let Some(name) = &key_field {
         let field = properties.iter().find(|property| property.name == *name);
