@@ -84,15 +84,13 @@ impl AvroDecoder {
                 None => decoded.faults.push(Fault { row: *row, reason: framing::MISSING.to_owned() }),
             }
         }
-        for id in by_writer.keys() {
-            if !self.writers.contains_key(id)
-                && let Some(writer) = self.writer(*id).await?
-            {
+        let new = by_writer.keys().copied().filter(|id| !self.writers.contains_key(id)).collect();
+        for (id, answer) in self.schemas.all(new).await? {
+            if let Some(writer) = self.writer(id, answer) {
                 if self.writers.len() >= MOST_WRITERS {
-                    // Those of this batch are asked for again, which costs nothing but time.
                     self.writers.retain(|id, _| by_writer.contains_key(id));
                 }
-                self.writers.insert(*id, writer);
+                self.writers.insert(id, writer);
             }
         }
         for (id, rows) in &by_writer {
@@ -118,26 +116,25 @@ impl AvroDecoder {
     }
 
     /// The writer's schema under an id; nothing where the registry knows none, which may not stay so.
-    async fn writer(&self, id: u32) -> Result<Option<Writer>, IngestError> {
-        let schema = match self.schemas.schema(id).await? {
-            Answer::Unknown => return Ok(None),
-            Answer::Incomplete => {
-                return Ok(Some(Writer::Unusable(super::unresolved(id, "something it refers to is gone"))));
-            }
+    fn writer(&self, id: u32, answer: Answer) -> Option<Writer> {
+        let unusable = |reason: String| Some(Writer::Unusable(reason));
+        let schema = match answer {
+            Answer::Unknown => return None,
+            Answer::Incomplete => return unusable(super::unresolved(id, "something it refers to is gone")),
             Answer::Schema(schema) => schema,
         };
         if schema.kind != SchemaKind::Avro {
-            return Ok(Some(Writer::Unusable(super::other_kind(id, schema.kind, SchemaKind::Avro))));
+            return unusable(super::other_kind(id, schema.kind, SchemaKind::Avro));
         }
         let writer = match avro_schema::whole(&schema) {
             Ok(writer) => writer,
-            Err(why) => return Ok(Some(Writer::Unusable(super::unresolved(id, why)))),
+            Err(why) => return unusable(super::unresolved(id, why)),
         };
-        Ok(Some(match build(id, &writer, &self.reader, CHUNK_ROWS) {
-            Ok(decoder) => Writer::Usable { schema: writer, decoder: Box::new(decoder) },
+        match build(id, &writer, &self.reader, CHUNK_ROWS) {
+            Ok(decoder) => Some(Writer::Usable { schema: writer, decoder: Box::new(decoder) }),
             // The library's words may quote defaults and symbols, and say little to who does not know it.
-            Err(_) => Writer::Unusable(super::unresolved(id, "it does not resolve to the reader's")),
-        }))
+            Err(_) => unusable(super::unresolved(id, "it does not resolve to the reader's")),
+        }
     }
 }
 

@@ -7,7 +7,7 @@
 //! Protobuf cannot tell that a body was cut off between two fields: what is missing then is NULL, and only the contract's
 //! `required` columns find it.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use arrow::array::{BinaryArray, StructArray};
 use arrow::datatypes::Fields;
@@ -72,16 +72,24 @@ impl ProtobufDecoder {
     }
 
     pub(super) async fn decode(&mut self, payloads: &BinaryArray, rows: &[usize]) -> Result<Decoded, IngestError> {
-        let mut faults = Vec::new();
-        let mut framed = Vec::with_capacity(rows.len());
+        let mut decoded = Decoded::default();
+        let (mut framed, mut new) = (Vec::with_capacity(rows.len()), BTreeSet::new());
         for row in rows {
             match framing::split(payloads.value(*row)) {
-                Some((id, body)) if self.has(id).await? => framed.push((*row, id, body)),
-                Some(_) => faults.push(Fault { row: *row, reason: super::UNKNOWN.to_owned() }),
-                None => faults.push(Fault { row: *row, reason: framing::MISSING.to_owned() }),
+                Some((id, body)) => {
+                    if !self.writers.contains_key(&id) {
+                        new.insert(id);
+                    }
+                    framed.push((*row, id, body));
+                }
+                None => decoded.faults.push(Fault { row: *row, reason: framing::MISSING.to_owned() }),
             }
         }
-        let mut decoded = Decoded { faults, ..Decoded::default() };
+        for (id, answer) in self.schemas.all(new).await? {
+            if let Some(writer) = writer(id, answer) {
+                self.writers.insert(id, writer);
+            }
+        }
         let mut gathering = Gathering::new(&self.declared);
         for (row, id, body) in framed {
             if gathering.is_full(body.len()) {
@@ -97,26 +105,21 @@ impl ProtobufDecoder {
         decoded.faults.sort_by_key(|fault| fault.row);
         Ok(decoded)
     }
+}
 
-    /// Whether there is a schema under an id, usable or not. That there is none may not stay so.
-    async fn has(&mut self, id: u32) -> Result<bool, IngestError> {
-        if self.writers.contains_key(&id) {
-            return Ok(true);
+/// The writer's schema under an id; nothing where the registry knows none, which may not stay so.
+fn writer(id: u32, answer: Answer) -> Option<Writer> {
+    Some(match answer {
+        Answer::Unknown => return None,
+        Answer::Incomplete => Writer::Unusable(super::unresolved(id, "something it refers to is gone")),
+        Answer::Schema(schema) if schema.kind != SchemaKind::Protobuf => {
+            Writer::Unusable(super::other_kind(id, schema.kind, SchemaKind::Protobuf))
         }
-        let writer = match self.schemas.schema(id).await? {
-            Answer::Unknown => return Ok(false),
-            Answer::Incomplete => Writer::Unusable(super::unresolved(id, "something it refers to is gone")),
-            Answer::Schema(schema) if schema.kind != SchemaKind::Protobuf => {
-                Writer::Unusable(super::other_kind(id, schema.kind, SchemaKind::Protobuf))
-            }
-            Answer::Schema(schema) => match protobuf_schema::compile(&schema.text, &schema.references) {
-                Ok(file) => Writer::Usable { file, messages: HashMap::new() },
-                Err(_) => Writer::Unusable(super::unresolved(id, "it does not compile")),
-            },
-        };
-        self.writers.insert(id, writer);
-        Ok(true)
-    }
+        Answer::Schema(schema) => match protobuf_schema::compile(&schema.text, &schema.references) {
+            Ok(file) => Writer::Usable { file, messages: HashMap::new() },
+            Err(_) => Writer::Unusable(super::unresolved(id, "it does not compile")),
+        },
+    })
 }
 
 /// A body as the message that it was written with.

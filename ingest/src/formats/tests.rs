@@ -256,6 +256,32 @@ fn a_writer_ahead_of_the_reader_and_one_behind_it_resolve() {
 }
 
 #[test]
+fn a_list_that_the_writer_lacks_takes_the_readers_default() {
+    let reader = r#"{"type":"record","name":"R","namespace":"t","fields":[
+        {"name":"id","type":"string"},
+        {"name":"items","type":{"type":"array","items":{"type":"record","name":"Item","fields":[
+            {"name":"code","type":"string"}]}},"default":[]}]}"#;
+    let writer = r#"{"type":"record","name":"R","namespace":"t","fields":[
+        {"name":"more","type":"int"},{"name":"id","type":"string"}]}"#;
+    let item = DataType::Struct(vec![Field::new("code", DataType::Utf8, true)].into());
+    let declared = Fields::from(vec![
+        Field::new("id", DataType::Utf8, true),
+        Field::new("items", DataType::List(Arc::new(Field::new("element", item, true))), true),
+    ]);
+    let answers = [(ID, registered(SchemaKind::Avro, writer)), (42, registered(SchemaKind::Avro, reader))];
+    let mut decoder = TopicDecoder::Avro(AvroDecoder::new(&declared, reader, schemas(answers)).unwrap());
+    let lacking = PayloadEncoder::under(ID, SchemaKind::Avro, writer).unwrap().encode(br#"{"id":"a","more":1}"#);
+    let having = PayloadEncoder::under(42, SchemaKind::Avro, reader)
+        .unwrap()
+        .encode(br#"{"id":"b","items":[{"code":"c"},{"code":"d"}]}"#);
+    let (rows, records, faults) = decode(&mut decoder, &[lacking.unwrap(), having.unwrap()]);
+    assert!(faults.is_empty(), "{faults:?}");
+    let lengths: Vec<usize> =
+        rows.iter().enumerate().map(|(at, _)| records.column(1).as_list::<i32>().value(at).len()).collect();
+    assert_eq!((rows, lengths), (vec![0, 1], vec![0, 2]));
+}
+
+#[test]
 fn a_type_of_another_subject_is_read_as_if_it_stood_in_the_schema() {
     let item = r#"{"type":"record","name":"Item","namespace":"t","fields":[
         {"name":"code","type":["null","string"]},{"name":"n","type":["null","long"]}]}"#;

@@ -111,11 +111,8 @@ impl Registry {
         Ok(Registry { client, config, kept: Mutex::default() })
     }
 
-    /// The schema under an id.
+    /// Asks for the schema under an id, and keeps the answer.
     pub(crate) async fn schema(&self, id: u32) -> Result<Answer, Away> {
-        if let Some(answer) = self.kept(id) {
-            return Ok(answer);
-        }
         let answer = self.ask(id).await?;
         let mut kept = self.kept.lock();
         if kept.len() >= MOST_KEPT {
@@ -164,7 +161,8 @@ impl Registry {
         Arc::new(registry)
     }
 
-    fn kept(&self, id: u32) -> Option<Answer> {
+    /// What it answered before, as long as that holds.
+    pub(crate) fn kept(&self, id: u32) -> Option<Answer> {
         let kept = self.kept.lock();
         let Kept { answer, since } = kept.get(&id)?;
         let holds = matches!(answer, Answer::Schema(_)) || since.elapsed() < UNKNOWN_FOR;

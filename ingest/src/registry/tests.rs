@@ -72,8 +72,11 @@ async fn a_schema_comes_with_all_that_it_refers_to_and_is_asked_for_once() {
         ("GET /subjects/a/versions/1", (200, r#"{"schema":"a","references":null}"#)),
     ])
     .await;
+    let schemas = Schemas::at_once(Some(Arc::new(registry)));
     for _ in 0..2 {
-        let Answer::Schema(schema) = registry.schema(7).await.unwrap() else { panic!("another answer") };
+        let Some(Answer::Schema(schema)) = schemas.all([7].into()).await.unwrap().remove(&7) else {
+            panic!("another answer")
+        };
         assert_eq!((schema.kind, schema.text.as_str()), (SchemaKind::Protobuf, "main"));
         let names: Vec<&str> = schema.references.iter().map(|referred| referred.name.as_str()).collect();
         assert_eq!(names, ["a.proto", "b.proto"]);
@@ -120,20 +123,42 @@ async fn a_registry_that_is_away_is_waited_for_and_named_meanwhile() {
     let schemas = Schemas::patient(Some(Arc::new(registry)), Arc::clone(&board), "erp.payment", abandon.clone());
     let asking = tokio::spawn({
         let schemas = schemas.clone();
-        async move { schemas.schema(1).await }
+        async move { schemas.all([1].into()).await.map(|mut answers| answers.remove(&1)) }
     });
     let waits = |state: &IngestState| matches!(state, IngestState::Waiting { part: REGISTRY, why } if why.contains("erp.payment"));
     let told = tokio::time::timeout(Duration::from_secs(20), state.clone().wait_for(waits)).await.map(drop);
     assert!(told.is_ok(), "nobody was told");
     stand_in.answers.lock().insert("GET /schemas/ids/1", (200, r#"{"schema":"\"int\""}"#));
-    assert!(matches!(asking.await.unwrap(), Ok(Answer::Schema(_))));
+    assert!(matches!(asking.await.unwrap(), Ok(Some(Answer::Schema(_)))));
     assert!(!waits(&state.borrow()));
 
-    let asking = tokio::spawn(async move { schemas.schema(2).await });
+    let asking = tokio::spawn(async move { schemas.all([2].into()).await });
     let told = tokio::time::timeout(Duration::from_secs(20), state.clone().wait_for(waits)).await.map(drop);
     assert!(told.is_ok(), "nobody was told");
     abandon.cancel();
     assert!(matches!(asking.await.unwrap(), Err(IngestError::Abandoned)));
+}
+
+#[tokio::test]
+async fn that_an_id_is_unknown_is_asked_twice_and_others_do_not_wait_for_it_again() {
+    let gone = r#"{"error_code":40403}"#;
+    let (stand_in, registry) =
+        StandIn::start(&[("GET /schemas/ids/1", (404, gone)), ("GET /schemas/ids/2", (404, gone))]).await;
+    let schemas = Schemas::at_once(Some(Arc::new(registry)));
+    let asking = tokio::spawn({
+        let schemas = schemas.clone();
+        async move { schemas.all([1].into()).await }
+    });
+    while stand_in.asked.load(Ordering::Relaxed) == 0 {
+        tokio::task::yield_now().await;
+    }
+    // Another server of the registry knows it by now.
+    stand_in.answers.lock().insert("GET /schemas/ids/1", (200, r#"{"schema":"\"int\""}"#));
+    assert!(matches!(asking.await.unwrap().unwrap().get(&1), Some(Answer::Schema(_))));
+    let before = std::time::Instant::now();
+    assert!(matches!(schemas.all([2].into()).await.unwrap().get(&2), Some(Answer::Unknown)));
+    assert!(before.elapsed() < Duration::from_secs(1), "it paused for a second one so soon");
+    assert_eq!(stand_in.asked.load(Ordering::Relaxed), 3);
 }
 
 #[tokio::test]
