@@ -5,22 +5,23 @@ use std::path::PathBuf;
 
 use anyhow::bail;
 
-use lakeward_tables::{Lakehouse, PayloadFormat};
+use lakeward_tables::Lakehouse;
 
 use crate::cli::CheckArgs;
 use crate::config::Config;
 use crate::declared::Declared;
+use crate::registry;
 
 /// Checks and prints; an error says how many mistakes there are.
 pub(crate) async fn run(args: CheckArgs) -> anyhow::Result<()> {
     let mut problems = Vec::new();
-    let (mut configured, mut needs_registry) = (None, None);
+    let (mut configured, mut whole) = (None, None);
     let config = args.config.or_else(|| Some(PathBuf::from("lakeward.toml")).filter(|file| file.exists()));
     if let Some(file) = &config {
         match Config::load(file, args.only) {
             Ok(config) => {
-                needs_registry = (config.ingest.is_some() && config.registry.is_none()).then(|| file.clone());
-                configured = Some(config.lakehouse);
+                configured = Some(config.lakehouse.clone());
+                whole = Some((file, config));
             }
             Err(found) => {
                 configured = found.lakehouse;
@@ -33,11 +34,9 @@ pub(crate) async fn run(args: CheckArgs) -> anyhow::Result<()> {
     match Declared::load(&folder).await {
         Ok(declared) => {
             let Lakehouse { topics, curated, .. } = &*declared.lakehouse;
-            let registered = topics.values().find(|topic| topic.format != PayloadFormat::Json);
-            if let (Some(file), Some(topic)) = (needs_registry, registered) {
-                let (file, topic, format) = (file.display(), &topic.topic, topic.format.name());
-                problems.push(format!("{file}:1: needs [registry] url: the payloads of {topic} are {format}"));
-            }
+            let missing =
+                whole.and_then(|(file, config)| Some((file, registry::missing(&config, &declared.lakehouse)?)));
+            problems.extend(missing.map(|(file, why)| format!("{}:1: {why}", file.display())));
             found = format!("{} topics, {} curated tables", topics.len(), curated.len());
         }
         Err(found) => problems.extend(found.iter().map(ToString::to_string)),

@@ -192,6 +192,32 @@ fn what_serve_and_demo_are_given_is_checked_before_anything_starts() {
     }
 }
 
+#[test]
+fn who_ingests_avro_without_a_registry_is_told_before_anything_starts() {
+    let folder = copy("registered");
+    let config = folder.with_file_name("registered.toml");
+    let kafka = "[kafka]\nsource = \"main\"\nbrokers = \"127.0.0.1:1\"\nsecurity = \"plaintext\"\ninsecure = true\n";
+    let text = format!(
+        "[lakehouse]\ndirectory = \"registered\"\n[storage]\nurl = \"s3://lake\"\nendpoint = \"https://127.0.0.1:1\"\n{kafka}"
+    );
+    std::fs::write(&config, &text).unwrap();
+    let needs = "[registry] needs `url` (or LAKEWARD_REGISTRY_URL): the payloads of erp.payment are avro";
+    let told = |arguments: &[&str]| {
+        let mut command = Command::new(LAKEWARD);
+        let output = without_environment(command.args(arguments).arg("--config").arg(&config)).output().unwrap();
+        let said = [output.stdout, output.stderr].concat();
+        (output.status.success(), String::from_utf8_lossy(&said).into_owned())
+    };
+    for arguments in [["check", "--only", "ingest"], ["serve", "--only", "ingest"]] {
+        let (success, said) = told(&arguments);
+        assert!(!success, "{said}");
+        assert_said(&said, "registered.toml:1: ", needs);
+    }
+    std::fs::write(&config, format!("{text}[registry]\nurl = \"https://127.0.0.1:1\"\n")).unwrap();
+    let (success, said) = told(&["check", "--only", "ingest"]);
+    assert!(success, "{said}");
+}
+
 /// The built binary.
 const LAKEWARD: &str = env!("CARGO_BIN_EXE_lakeward");
 

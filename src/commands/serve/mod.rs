@@ -10,7 +10,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use lakeward_iam::{Authenticator, AuthenticatorConfig, IssuerConfig};
 use lakeward_ingest::{Ingest, IngestConfig, IngestMetrics};
 use lakeward_query::QueryConfig;
@@ -39,6 +39,9 @@ pub(crate) async fn run(args: ServeArgs) -> anyhow::Result<()> {
     let config = Config::load(&args.config, args.only)?;
     telemetry::start(config.log_format, &config.log_level)?;
     let declared = Declared::demand(&config.lakehouse).await?;
+    if let Some(why) = registry::missing(&config, &declared.lakehouse) {
+        bail!("{}:1: {why}", args.config.display());
+    }
     if let Some(ingest) = config.ingest.as_ref().filter(|ingest| ingest.kafka.security.is_open()) {
         tracing::warn!(brokers = ingest.kafka.brokers, "the broker is reached without TLS, as `insecure` allows");
     }

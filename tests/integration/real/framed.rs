@@ -8,7 +8,7 @@ use std::time::Duration;
 use reqwest::StatusCode;
 
 use super::PATIENCE;
-use super::lakeward::Serve;
+use super::lakeward::{Serve, trace};
 use super::parts::{check, parts};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -45,6 +45,13 @@ async fn a_registry_that_is_away_is_waited_for_and_what_nobody_should_send_harms
     parts.obey("start registry");
     serve.until_ready(PATIENCE).await;
     step("landed").await;
+    let landed = trace(&run, &settings, "erp.framed_payment", "good-1");
+    assert!(
+        landed.contains("curated.framed_payments: 1 row made of 1 message; with their keys 1 row stands"),
+        "{landed}"
+    );
+    let refused = trace(&run, &settings, "erp.framed_payment", "nan");
+    assert!(refused.contains("value.not_finite: $.weight") && refused.contains("0 rows"), "{refused}");
     let log = serve.log();
     assert!(log.contains("waits for its schemas") && log.contains("ingest goes on"), "{log}");
     assert!(serve.terminate(Duration::from_secs(30)).await.success());
