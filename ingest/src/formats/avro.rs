@@ -163,7 +163,7 @@ impl Run<'_> {
     }
 
     fn anew(&mut self) -> Result<(), IngestError> {
-        self.decoder = Box::new(build(self.id, &self.writer, &self.of.reader, CHUNK_ROWS)?);
+        *self.decoder = build(self.id, &self.writer, &self.of.reader, CHUNK_ROWS)?;
         Ok(())
     }
 
