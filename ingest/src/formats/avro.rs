@@ -168,22 +168,31 @@ impl Run<'_> {
     }
 
     /// Tells the bad from the good in a first pass; where there are bad ones, the good go in again without them.
+    ///
+    /// A decoder that failed in a body has taken half a record, so that no columns can be made of it any more; but it can
+    /// still judge, and waits for a body without a header. To make a new one for each bad record would cost more.
     fn chunk(&mut self, rows: &[usize]) -> Result<(), IngestError> {
         let mut good = Vec::with_capacity(rows.len());
+        let mut body_due = false;
         for row in rows {
-            match one(&mut self.decoder, self.payloads.value(*row)) {
-                Ok(()) => good.push(*row),
-                Err(reason) => {
-                    self.decoded.faults.push(Fault { row: *row, reason: reason.to_owned() });
-                    self.anew()?;
+            let payload = self.payloads.value(*row);
+            let fed = if body_due { payload.get(framing::HEADER..).unwrap_or_default() } else { payload };
+            match one(&mut self.decoder, fed) {
+                Ok(()) => {
+                    good.push(*row);
+                    body_due = false;
+                }
+                Err(refused) => {
+                    self.decoded.faults.push(Fault { row: *row, reason: refused.reason().to_owned() });
+                    body_due = refused != Refused::Trailing;
+                    if !body_due {
+                        self.anew()?;
+                    }
                 }
             }
         }
-        if good.is_empty() {
-            return Ok(());
-        }
         let batch = if good.len() < rows.len() { self.again(&good)? } else { self.decoder.flush().ok().flatten() };
-        self.finish(good, batch)
+        if good.is_empty() { Ok(()) } else { self.finish(good, batch) }
     }
 
     /// Rows that are good by themselves as one batch.
@@ -219,15 +228,33 @@ impl Run<'_> {
     }
 }
 
+/// What is wrong with a payload.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Refused {
+    Trailing,
+    Truncated,
+    Malformed,
+}
+
+impl Refused {
+    fn reason(self) -> &'static str {
+        match self {
+            Refused::Trailing => "avro.trailing: bytes stand behind the body",
+            Refused::Truncated => "avro.truncated: the body ends inside a value",
+            Refused::Malformed => "avro.malformed: the body is not what its schema says",
+        }
+    }
+}
+
 /// Feeds one payload: all of it must be read, and make one record.
-fn one(decoder: &mut Decoder, payload: &[u8]) -> Result<(), &'static str> {
+fn one(decoder: &mut Decoder, payload: &[u8]) -> Result<(), Refused> {
     let before = decoder.capacity();
     let read = decoder.decode(payload);
     let made = before.saturating_sub(decoder.capacity());
     match (read, made) {
         (Ok(read), 1) if read == payload.len() => Ok(()),
-        (_, 1..) => Err("avro.trailing: bytes stand behind the body"),
-        (Ok(_), _) => Err("avro.truncated: the body ends inside a value"),
-        (Err(_), _) => Err("avro.malformed: the body is not what its schema says"),
+        (_, 1..) => Err(Refused::Trailing),
+        (Ok(_), _) => Err(Refused::Truncated),
+        (Err(_), _) => Err(Refused::Malformed),
     }
 }

@@ -161,6 +161,38 @@ proptest! {
     }
 
     #[test]
+    fn whatever_is_between_them_good_avro_records_land_and_bad_ones_do_not(
+        kinds in prop::collection::vec((0_u8..6, any::<prop::sample::Index>()), 1..60),
+    ) {
+        let mut encoder = encoder(SchemaKind::Avro);
+        let payloads: Vec<Vec<u8>> = kinds.iter().enumerate().map(|(n, (kind, cut))| {
+            let record = format!(r#"{{"id":"r{n}","count":{n},"items":[{{"code":"c"}}]}}"#);
+            let mut payload = encoder.encode(record.as_bytes()).unwrap();
+            match kind {
+                // Cut off, a negative length, more behind it, another message behind it, the header alone.
+                0 => payload.truncate(5 + cut.index(payload.len() - 5)),
+                1 => payload[5] = 1,
+                2 => payload.push(0),
+                3 => payload.extend(payload.clone()),
+                _ => {}
+            }
+            payload
+        }).collect();
+        let mut decoder = avro([(ID, registered(SchemaKind::Avro, AVRO))]);
+        // Twice: what a batch leaves must not reach the next one.
+        for _ in 0..2 {
+            let (rows, records, _) = decode(&mut decoder, &payloads);
+            let good: Vec<usize> = (0..kinds.len()).filter(|row| kinds[*row].0 > 3).collect();
+            prop_assert_eq!(&rows, &good);
+            for (place, row) in rows.iter().enumerate() {
+                prop_assert_eq!(records.column(0).as_string_view().value(place), format!("r{row}"));
+                prop_assert_eq!(records.column(1).as_primitive::<Int64Type>().value(place), *row as i64);
+                prop_assert_eq!(records.column(6).as_list::<i32>().value(place).len(), 1);
+            }
+        }
+    }
+
+    #[test]
     fn what_is_cut_off_gives_no_row_in_avro_and_none_with_more_or_other_fields_in_protobuf(
         record in record(), cut in any::<prop::sample::Index>(),
     ) {
