@@ -30,7 +30,7 @@ pub(crate) enum Command {
     Trace(TraceArgs),
     /// Print the rights on the broker that the contracts imply; make them; say what is wider than that
     Acl(AclArgs),
-    /// Send records from files to a topic, or FHIR bundles to their topics
+    /// Send records from files to a topic in its format, or FHIR bundles to their topics
     Produce(ProduceArgs),
     /// Make a token with the development issuer (never with a real one)
     Token(TokenArgs),
@@ -182,9 +182,9 @@ pub(crate) struct ProduceArgs {
     /// Take FHIR bundles apart and send each resource to the topic of its type
     #[arg(long)]
     pub(crate) fhir: bool,
-    /// The field of a line that becomes the record's key
-    #[arg(long, default_value = "id", conflicts_with = "fhir")]
-    pub(crate) key: String,
+    /// The field of a line that becomes the record's key; without it the contract's `keyField`, or `id`
+    #[arg(long, value_name = "FIELD", conflicts_with = "fhir")]
+    pub(crate) key: Option<String>,
     /// The configuration that names the broker
     #[arg(long, value_name = "FILE", env = "LAKEWARD_CONFIG", default_value = "lakeward.toml")]
     pub(crate) config: PathBuf,

@@ -32,6 +32,8 @@ pub(crate) struct Config {
     pub(crate) storage: Storage,
     /// None in a process that only answers queries.
     pub(crate) ingest: Option<Ingest>,
+    /// Where the schemas of payloads are that are not JSON.
+    pub(crate) registry: Option<Registry>,
     /// None in a process that only ingests.
     pub(crate) answers: Option<Answers>,
     pub(crate) http: SocketAddr,
@@ -64,6 +66,15 @@ pub(crate) struct Kafka {
     pub(crate) ca_file: Option<PathBuf>,
     /// After how long without a sign of life the group gives a process's partitions to others.
     pub(crate) session_timeout: Duration,
+}
+
+/// The schema registry.
+#[derive(Debug, Clone)]
+pub(crate) struct Registry {
+    /// The address before `/schemas` and `/subjects`.
+    pub(crate) url: String,
+    pub(crate) credentials: Option<(String, Secret)>,
+    pub(crate) ca_file: Option<PathBuf>,
 }
 
 /// How one proves to the broker who one is.
@@ -185,6 +196,7 @@ impl Config {
         let storage = sections::storage(&reader.section("storage"));
         let kafka = sections::kafka(&reader.section("kafka"), only != Some(Part::Query));
         let ingest = sections::ingest(&reader.section("ingest"), kafka);
+        let registry = sections::registry(&reader.section("registry"));
         let answers = sections::answers(&reader, only != Some(Part::Ingest));
         let http = sections::address(&reader.section("http"), "127.0.0.1:8080");
         let log = sections::log(&reader.section("log"));
@@ -194,6 +206,7 @@ impl Config {
                 lakehouse: folder,
                 storage,
                 ingest: ingest.filter(|_| only != Some(Part::Query)),
+                registry,
                 answers: answers.filter(|_| only != Some(Part::Ingest)),
                 http,
                 log_format,
@@ -210,6 +223,14 @@ pub(crate) fn kafka(file: &Path) -> Result<Kafka, Misconfigured> {
     let reader = Reader::new(file, &text, std::env::vars());
     let kafka = sections::kafka(&reader.section("kafka"), true);
     whole(reader, kafka)
+}
+
+/// The schema registry of a configuration, if it has one; nothing else of it is asked for.
+pub(crate) fn registry(file: &Path) -> Result<Option<Registry>, Misconfigured> {
+    let text = text(file)?;
+    let reader = Reader::new(file, &text, std::env::vars());
+    let registry = sections::registry(&reader.section("registry"));
+    whole(reader, Some(registry))
 }
 
 /// Where the tables of a configuration stand, and the folder `sql/`; nothing else of it is asked for.

@@ -10,6 +10,7 @@ mod demo;
 mod development;
 mod endpoint;
 mod kafka;
+mod registry;
 mod secrets;
 mod storage;
 mod telemetry;

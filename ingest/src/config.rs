@@ -2,9 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use rdkafka::ClientConfig;
+
+use crate::registry::Registry;
 
 /// A Kafka cluster, as clients reach it.
 #[derive(Clone, PartialEq, Eq)]
@@ -115,7 +118,7 @@ pub enum OnGap {
 }
 
 /// How ingest runs.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct IngestConfig {
     /// Where events come from.
     pub kafka: KafkaConfig,
@@ -127,6 +130,8 @@ pub struct IngestConfig {
     pub memory_budget: usize,
     /// What to do when events are gone from Kafka before they were read.
     pub on_gap: OnGap,
+    /// Where schemas are looked up; needed as soon as a topic is not of JSON.
+    pub registry: Option<Arc<Registry>>,
 }
 
 impl IngestConfig {

@@ -7,19 +7,19 @@
 
 use arrow::array::{BinaryArray, RecordBatch, StructArray};
 use arrow::compute::concat_batches;
-use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef};
+use arrow::datatypes::{Fields, Schema, SchemaRef};
 use arrow::json::reader::{Decoder, ReaderBuilder};
 use std::sync::Arc;
 
-use lakeward_tables::reading_type;
-
 use crate::error::IngestError;
+use crate::formats::framing::json_body;
+use crate::formats::{push_chunk, range_faults, reading_fields};
 use crate::json;
 use crate::record::Records;
 use crate::shape;
 
 pub(crate) const CHUNK_ROWS: usize = 4096;
-const CHUNK_BYTES: usize = 8 << 20;
+pub(crate) const CHUNK_BYTES: usize = 8 << 20;
 
 /// A record that could not be decoded.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,6 +53,8 @@ pub(crate) struct PayloadDecoder {
     schema: SchemaRef,
     /// Names of the fields that hold integers.
     integers: Vec<String>,
+    /// Names of the fields that hold numbers of any kind.
+    numbers: Vec<String>,
     /// The quick way, where the declared types have one.
     records: Option<Records>,
     decoder: Decoder,
@@ -67,16 +69,12 @@ impl std::fmt::Debug for PayloadDecoder {
 impl PayloadDecoder {
     /// A decoder into the fields that a topic's contract declares; all of them are read as nullable.
     pub(crate) fn new(fields: &Fields) -> Result<Self, IngestError> {
-        let schema = Arc::new(Schema::new(nullable(fields)));
+        let schema = Arc::new(Schema::new(reading_fields(fields)));
         let integers = shape::integers(schema.fields());
+        let numbers = shape::numbers(schema.fields());
         let decoder = build(&schema, CHUNK_ROWS)?;
         let records = Records::new(schema.fields());
-        Ok(PayloadDecoder { schema, integers, records, decoder })
-    }
-
-    /// The type of the decoded payload.
-    pub(crate) fn data_type(&self) -> DataType {
-        DataType::Struct(self.schema.fields().clone())
+        Ok(PayloadDecoder { schema, integers, numbers, records, decoder })
     }
 
     /// Decodes the payloads of `rows`. Every row comes out either in a chunk or as a fault; payloads must not be null.
@@ -118,18 +116,20 @@ impl PayloadDecoder {
     }
 
     fn refuse(&self, payload: &[u8]) -> Option<String> {
-        match json::check_object(payload, &self.integers) {
+        let payload = json_body(payload);
+        match json::check_object(payload, &self.integers, &self.numbers) {
             Err(malformed) => Some(malformed.to_string()),
             // Rare enough to build a document tree for.
-            Ok(checked) if checked.fractions && checked.watched => shape::misfit(payload, self.schema.fields()),
+            Ok(checked) if checked.quoted || (checked.fractions && checked.watched) => {
+                shape::misfit(payload, self.schema.fields())
+            }
             Ok(_) => None,
         }
     }
 
     fn finish(&mut self, payloads: &BinaryArray, chunk: Vec<usize>, decoded: &mut Decoded) -> Result<(), IngestError> {
         if let Some(batch) = feed(&mut self.decoder, payloads, &chunk) {
-            decoded.chunks.push(DecodedChunk { rows: chunk, payload: batch.into() });
-            return Ok(());
+            return take(decoded, chunk, batch);
         }
         // A decoder that failed keeps what it was fed and cannot be rewound.
         self.decoder = build(&self.schema, CHUNK_ROWS)?;
@@ -138,7 +138,7 @@ impl PayloadDecoder {
         self.halve(payloads, &chunk, &mut parts, &mut good, &mut decoded.faults)?;
         if !parts.is_empty() {
             let batch = concat_batches(&self.schema, &parts)?;
-            decoded.chunks.push(DecodedChunk { rows: good, payload: batch.into() });
+            take(decoded, good, batch)?;
         }
         Ok(())
     }
@@ -156,7 +156,7 @@ impl PayloadDecoder {
             parts.push(batch);
             good.extend_from_slice(rows);
         } else if let [row] = rows {
-            let reason = shape::misfit(payloads.value(*row), self.schema.fields());
+            let reason = shape::misfit(json_body(payloads.value(*row)), self.schema.fields());
             faults.push(Fault {
                 row: *row,
                 reason: reason.unwrap_or_else(|| "json.type: a value does not fit".to_owned()),
@@ -198,6 +198,14 @@ fn plain(
     Ok(others)
 }
 
+/// Takes what the slow way decoded, without the records that have a value which no column may hold. (The quick way takes
+/// none of them.)
+fn take(decoded: &mut Decoded, rows: Vec<usize>, batch: RecordBatch) -> Result<(), IngestError> {
+    let payload = StructArray::from(batch);
+    let faults = range_faults(&payload).into_iter().rev().collect();
+    push_chunk(decoded, rows, payload, faults)
+}
+
 fn build(schema: &SchemaRef, rows: usize) -> Result<Decoder, IngestError> {
     Ok(ReaderBuilder::new(Arc::clone(schema)).with_batch_size(rows).build_decoder()?)
 }
@@ -206,7 +214,7 @@ fn build(schema: &SchemaRef, rows: usize) -> Result<Decoder, IngestError> {
 /// the value.
 fn feed(decoder: &mut Decoder, payloads: &BinaryArray, rows: &[usize]) -> Option<RecordBatch> {
     for (fed, row) in rows.iter().enumerate() {
-        let payload = payloads.value(*row);
+        let payload = json_body(payloads.value(*row));
         // White space at the end is left unread once the batch is full.
         let read = decoder.decode(payload).ok()?;
         let whole = payload[read..].iter().all(u8::is_ascii_whitespace);
@@ -217,25 +225,10 @@ fn feed(decoder: &mut Decoder, payloads: &BinaryArray, rows: &[usize]) -> Option
     decoder.flush().ok().flatten()
 }
 
-/// The declared fields as they are read: all nullable, texts as views.
-fn nullable(fields: &Fields) -> Fields {
-    fields.iter().map(|field| Arc::new(Field::new(field.name(), nullable_type(field.data_type()), true))).collect()
-}
-
-fn nullable_type(data_type: &DataType) -> DataType {
-    match data_type {
-        DataType::Struct(fields) => DataType::Struct(nullable(fields)),
-        DataType::List(item) => {
-            DataType::List(Arc::new(Field::new(item.name(), nullable_type(item.data_type()), true)))
-        }
-        other => reading_type(other),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use arrow::array::{Array, AsArray};
-    use arrow::datatypes::{Float64Type, Int64Type};
+    use arrow::datatypes::{DataType, Field, Float64Type, Int64Type};
     use proptest::prelude::*;
 
     use super::*;
@@ -291,6 +284,15 @@ mod tests {
             Just(b"{\"id\":\"\xff\xfe\"}".to_vec()),
             Just(b"{\"id\":1}".to_vec()),
             Just(b"{\"id\":\"a\",\"count\":1.5}".to_vec()),
+            // A number in a text is none, nor is one that no number of its type holds.
+            Just(b"{\"id\":\"a\",\"count\":\"12\"}".to_vec()),
+            Just(b"{\"id\":\"a\",\"value\":\"1.5\"}".to_vec()),
+            Just(b"{\"id\":\"a\",\"v\\u0061lue\":\"1.5\"}".to_vec()),
+            Just(b"{\"id\":\"a\",\"value\":\"NaN\"}".to_vec()),
+            Just(b"{\"id\":\"a\",\"value\":NaN}".to_vec()),
+            Just(b"{\"id\":\"a\",\"value\":1e999}".to_vec()),
+            Just(b"{\"id\":\"a\",\"count\":9223372036854775808}".to_vec()),
+            Just(b"{\"id\":\"a\",\"other\":{\"count\":\"12\"}}".to_vec()),
             Just(b"{\"coding\":{\"code\":\"x\"}}".to_vec()),
             Just(b"{\"coding\":[{\"code\":[]}]}".to_vec()),
             Just(b"{\"id\":\"a\",\"id\":\"b\"}".to_vec()),
@@ -355,6 +357,39 @@ mod tests {
             }
         }
         assert_eq!(seen, 10_000);
+    }
+
+    #[test]
+    fn texts_for_numbers_and_values_beyond_their_type_are_told_by_path() {
+        let decimal = |name: &str| Field::new(name, DataType::Decimal128(5, 2), true);
+        let micros = DataType::Timestamp(arrow::datatypes::TimeUnit::Microsecond, Some("UTC".into()));
+        // The second set has no quick way.
+        for (more, quick) in [(vec![], true), (vec![decimal("sum"), Field::new("at", micros, true)], false)] {
+            let all: Fields = fields().iter().cloned().chain(more.into_iter().map(Arc::new)).collect();
+            let mut decoder = PayloadDecoder::new(&all).unwrap();
+            let mut reason = |payload: &str| {
+                let payloads = BinaryArray::from_iter_values([payload]);
+                let decoded = decoder.decode(&payloads, [0]).unwrap();
+                assert_eq!(decoded.chunks.len() + decoded.faults.len(), 1, "{payload}");
+                decoded.faults.into_iter().map(|fault| fault.reason).next()
+            };
+            let integer = "json.type: $.count is a string, expected an integer of 64 bits";
+            assert_eq!(reason(r#"{"id":"a","count":"12"}"#).as_deref(), Some(integer));
+            let number = "json.type: $.value is a string, expected a number";
+            assert_eq!(reason(r#"{"id":"a","value":"1.5"}"#).as_deref(), Some(number));
+            let infinite = "value.not_finite: $.value is no finite number";
+            assert_eq!(reason(r#"{"id":"a","value":1e999}"#).as_deref(), Some(infinite));
+            assert_eq!(reason(r#"{"id":"12","value":1,"count":1,"other":{"count":"12"}}"#), None);
+            if !quick {
+                let range = "value.range: $.sum is beyond what is declared, expected decimal(5,2)";
+                assert_eq!(reason(r#"{"id":"a","sum":1000.00}"#).as_deref(), Some(range));
+                assert_eq!(reason(r#"{"id":"a","sum":999.99}"#), None);
+                let text = "json.type: $.sum is a string, expected a number";
+                assert_eq!(reason(r#"{"id":"a","sum":"9.99"}"#).as_deref(), Some(text));
+                assert!(reason(r#"{"id":"a","at":"30000-01-01T00:00:00Z"}"#).unwrap().contains("$.at is"));
+                assert!(reason(r#"{"id":"a","at":"+30000-01-01T00:00:00Z"}"#).unwrap().contains("$.at is"));
+            }
+        }
     }
 
     #[test]

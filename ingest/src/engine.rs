@@ -4,20 +4,25 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::{Array, AsArray, RecordBatch};
+use arrow::datatypes::DataType;
 use lakeward_tables::{Lakehouse, Problem, TableContract, Tombstone, TopicContract, raw_schema};
 use tokio::task::JoinSet;
 
 use crate::curation::{CuratedRows, Curation, Selection};
-use crate::decoder::{CHUNK_ROWS, PayloadDecoder};
+use crate::decoder::CHUNK_ROWS;
 use crate::error::IngestError;
 use crate::event::EventTable;
+use crate::formats::{TopicDecoder, reading_fields};
+use crate::key;
+use crate::registry::Schemas;
 
 /// What makes rows of one topic's messages.
 pub(crate) struct Engine {
-    decoder: PayloadDecoder,
+    decoder: TopicDecoder,
     events: Arc<EventTable>,
     curation: Curation,
     key_required: bool,
+    key_field: Option<String>,
     tombstones_are_dead: bool,
 }
 
@@ -58,7 +63,7 @@ pub(crate) fn tables_of<'a>(lakehouse: &'a Lakehouse, topic: &str) -> Vec<&'a Ta
 pub async fn misfits(lakehouse: &Lakehouse) -> Result<Vec<Problem>, IngestError> {
     let mut misfits = Vec::new();
     for topic in lakehouse.topics.values() {
-        misfits.extend(Engine::plan(lakehouse, topic).await?.err().unwrap_or_default());
+        misfits.extend(Engine::plan(lakehouse, topic, Schemas::none()).await?.err().unwrap_or_default());
     }
     misfits.sort_by(|one, other| (&one.file, one.line).cmp(&(&other.file, other.line)));
     misfits.dedup();
@@ -66,11 +71,14 @@ pub async fn misfits(lakehouse: &Lakehouse) -> Result<Vec<Problem>, IngestError>
 }
 
 /// The engine of every topic. They are planned side by side: it is the longest part of a start.
-pub(crate) async fn engines(lakehouse: &Arc<Lakehouse>) -> Result<BTreeMap<String, Engine>, IngestError> {
+pub(crate) async fn engines(
+    lakehouse: &Arc<Lakehouse>,
+    schemas: impl Fn(&str) -> Schemas,
+) -> Result<BTreeMap<String, Engine>, IngestError> {
     let mut planning = JoinSet::new();
     for (name, topic) in lakehouse.topics.clone() {
-        let lakehouse = Arc::clone(lakehouse);
-        planning.spawn(async move { (name, Engine::plan(&lakehouse, &topic).await) });
+        let (lakehouse, schemas) = (Arc::clone(lakehouse), schemas(&name));
+        planning.spawn(async move { (name, Engine::plan(&lakehouse, &topic, schemas).await) });
     }
     let mut engines = BTreeMap::new();
     while let Some(planned) = planning.join_next().await {
@@ -88,22 +96,36 @@ fn fitting(planned: Result<Engine, Vec<Problem>>) -> Result<Engine, IngestError>
 }
 
 impl Engine {
-    pub(crate) async fn new(lakehouse: &Lakehouse, topic: &TopicContract) -> Result<Self, IngestError> {
-        fitting(Self::plan(lakehouse, topic).await?)
+    pub(crate) async fn new(
+        lakehouse: &Lakehouse,
+        topic: &TopicContract,
+        schemas: Schemas,
+    ) -> Result<Self, IngestError> {
+        fitting(Self::plan(lakehouse, topic, schemas).await?)
     }
 
-    async fn plan(lakehouse: &Lakehouse, topic: &TopicContract) -> Result<Result<Self, Vec<Problem>>, IngestError> {
-        let decoder = PayloadDecoder::new(&topic.payload)?;
-        let events = Arc::new(EventTable::new(&raw_schema(), decoder.data_type())?);
+    async fn plan(
+        lakehouse: &Lakehouse,
+        topic: &TopicContract,
+        schemas: Schemas,
+    ) -> Result<Result<Self, Vec<Problem>>, IngestError> {
+        // The columns are the contract's, whatever its schema gives: SELECTs can be planned all the same.
+        let columns = DataType::Struct(reading_fields(&topic.payload));
+        let decoder = TopicDecoder::new(topic, schemas)?;
+        let events = Arc::new(EventTable::new(&raw_schema(), columns)?);
         let tables = tables_of(lakehouse, &topic.topic);
         let selections: Vec<Selection> = tables.iter().filter_map(|table| selection(table, &topic.topic)).collect();
-        let curation = match Curation::plan(Arc::clone(&events), &lakehouse.reference, &selections).await? {
-            Ok(curation) => curation,
-            Err(misfits) => return Ok(Err(misfits)),
+        let curation = Curation::plan(Arc::clone(&events), &lakehouse.reference, &selections).await?;
+        let (decoder, curation) = match (decoder, curation) {
+            (Ok(decoder), Ok(curation)) => (decoder, curation),
+            (decoder, curation) => {
+                return Ok(Err([decoder.err(), curation.err()].into_iter().flatten().flatten().collect()));
+            }
         };
         let tombstones_are_dead =
             tables.iter().any(|table| table.tombstone == Tombstone::DeadLetter) || tables.is_empty();
-        Ok(Ok(Engine { decoder, events, curation, key_required: topic.key_required, tombstones_are_dead }))
+        let (key_required, key_field) = (topic.key_required, topic.key_field.clone());
+        Ok(Ok(Engine { decoder, events, curation, key_required, key_field, tombstones_are_dead }))
     }
 
     /// `raw` has the schema of raw tables.
@@ -130,8 +152,11 @@ impl Engine {
         let mut gathered = self.curation.gather();
         // A SELECT comes soon after the decoder, while the texts that it looks at are still in the processor's caches.
         for rows in rows.chunks(CHUNK_ROWS) {
-            let decoded = self.decoder.decode(payloads, rows.iter().copied())?;
+            let decoded = self.decoder.decode(payloads, rows).await?;
             faults.extend(decoded.faults.into_iter().map(|fault| (fault.row, fault.reason)));
+            if let (Some(field), Some(keys)) = (&self.key_field, keys.as_binary_opt::<i32>()) {
+                decoded.chunks.iter().for_each(|chunk| key::contradictions(field, keys, chunk, &mut faults));
+            }
             let chunks = decoded.chunks.into_iter().map(|chunk| self.events.batch(raw, chunk));
             let events = chunks.collect::<Result<Vec<_>, _>>()?;
             self.curation.take(&mut gathered, &events, &mut faults).await;

@@ -40,6 +40,12 @@ pub enum IngestError {
     /// The broker's access lists could not be read or changed; says who may not, and what would help.
     #[error("{0}")]
     Access(String),
+    /// The schema registry does not answer or refuses; says which one, and what would help.
+    #[error("{0}")]
+    Registry(String),
+    /// The process ends before what it waited for came back; nothing is lost.
+    #[error("ended while waiting")]
+    Abandoned,
     /// The tables refused something for good.
     #[error("the tables refused")]
     Tables(#[from] TablesError),

@@ -74,14 +74,17 @@ pub(crate) struct Checked {
     pub(crate) fractions: bool,
     /// A member somewhere may have one of the names that were watched for.
     pub(crate) watched: bool,
+    /// A member somewhere that should hold a number may hold a text.
+    pub(crate) quoted: bool,
 }
 
-/// Checks that `payload` is exactly one JSON object, and whether a member anywhere in it has one of the names in `watched`.
-pub(crate) fn check_object(payload: &[u8], watched: &[String]) -> Result<Checked, Malformed> {
+/// Checks that `payload` is exactly one JSON object, whether a member anywhere in it has one of the names in `watched`, and
+/// whether one with a name in `numbers` holds a text.
+pub(crate) fn check_object(payload: &[u8], watched: &[String], numbers: &[String]) -> Result<Checked, Malformed> {
     if let Err(error) = std::str::from_utf8(payload) {
         return Err(Malformed::Utf8(error.valid_up_to()));
     }
-    let mut scan = Scan { bytes: payload, at: 0, fractions: false, names: watched, watched: false };
+    let mut scan = Scan { names: watched, numbers, ..Scan::of(payload) };
     scan.skip_space();
     let first = scan.peek().ok_or(Malformed::Empty)?;
     scan.value(0)?;
@@ -90,7 +93,7 @@ pub(crate) fn check_object(payload: &[u8], watched: &[String]) -> Result<Checked
         return Err(Malformed::Trailing(scan.at));
     }
     match first {
-        b'{' => Ok(Checked { fractions: scan.fractions, watched: scan.watched }),
+        b'{' => Ok(Checked { fractions: scan.fractions, watched: scan.watched, quoted: scan.quoted }),
         b'[' => Err(Malformed::NotAnObject(Shape::Array)),
         b'"' => Err(Malformed::NotAnObject(Shape::Text)),
         b't' | b'f' => Err(Malformed::NotAnObject(Shape::Boolean)),
@@ -106,6 +109,10 @@ pub(crate) struct Scan<'a> {
     fractions: bool,
     names: &'a [String],
     watched: bool,
+    numbers: &'a [String],
+    /// The last member's name is one of `numbers`.
+    number_due: bool,
+    quoted: bool,
 }
 
 /// Which container is open, one bit a level: set for an object.
@@ -137,7 +144,20 @@ impl<'a> Scan<'a> {
     /// At the beginning of a text. What is read of it is held against RFC 8259 as in [`check_object`], but that it is
     /// UTF-8.
     pub(crate) fn new(text: &'a str) -> Self {
-        Scan { bytes: text.as_bytes(), at: 0, fractions: false, names: &[], watched: false }
+        Scan::of(text.as_bytes())
+    }
+
+    fn of(bytes: &'a [u8]) -> Self {
+        Scan {
+            bytes,
+            at: 0,
+            fractions: false,
+            names: &[],
+            watched: false,
+            numbers: &[],
+            number_due: false,
+            quoted: false,
+        }
     }
 
     /// How many bytes were read.
@@ -206,6 +226,7 @@ impl<'a> Scan<'a> {
                     self.token()? != b']'
                 }
                 b'"' => {
+                    self.quoted |= self.number_due;
                     self.string()?;
                     false
                 }
@@ -257,6 +278,10 @@ impl<'a> Scan<'a> {
             let name = &self.bytes[start..self.at - 1];
             // A name with an escape may be any.
             self.watched = name.contains(&b'\\') || self.names.iter().any(|watched| watched.as_bytes() == name);
+        }
+        if !self.numbers.is_empty() {
+            let name = &self.bytes[start..self.at - 1];
+            self.number_due = name.contains(&b'\\') || self.numbers.iter().any(|number| number.as_bytes() == name);
         }
         if self.token()? != b':' {
             return Err(Malformed::Syntax(self.at));
@@ -418,7 +443,7 @@ mod tests {
             (b"\"x\"", "json.type: $ is a string, expected an object"),
             (deep.as_bytes(), "json.depth: more than 120 levels at byte 120"),
         ] {
-            let met = check_object(payload, &[]).map_err(|m| m.to_string());
+            let met = check_object(payload, &[], &[]).map_err(|m| m.to_string());
             assert_eq!(
                 met.err().as_deref(),
                 Some(reason),
@@ -437,7 +462,7 @@ mod tests {
             (r#"{"counts":1,"a":"count","b":["count"]}"#, false),
             (r#"{"a":1}"#, false),
         ] {
-            assert_eq!(check_object(payload.as_bytes(), &watched).unwrap().watched, noticed, "{payload}");
+            assert_eq!(check_object(payload.as_bytes(), &watched, &[]).unwrap().watched, noticed, "{payload}");
         }
     }
 
@@ -480,7 +505,7 @@ mod tests {
                 false => refused += 1,
             }
             assert_eq!(
-                check_object(&bytes, &[]).is_ok(),
+                check_object(&bytes, &[], &[]).is_ok(),
                 oracle,
                 "round {round}: {:?}",
                 String::from_utf8_lossy(&bytes)

@@ -8,6 +8,7 @@
 //! - [`Ingest`] runs all of it; [`IngestState`] says in words what it waits for.
 //! - [`misfits`] says what is wrong with the declared SELECTs before anything runs.
 //! - [`producer`] sends records the other way.
+//! - [`Registry`] is where schemas of Avro and Protobuf payloads are; [`PayloadEncoder`] writes such payloads.
 //! - [`acl`] says which rights on the broker all of this takes, and gives them.
 //!
 //! Nothing here logs, reports or counts by a key, a payload or anything else of an event but its position.
@@ -25,14 +26,17 @@ mod engine;
 mod error;
 mod event;
 mod fhir;
+mod formats;
 mod freshness;
 mod intake;
 mod json;
+mod key;
 mod metrics;
 mod nested;
 pub mod producer;
 mod rebalance;
 mod record;
+mod registry;
 mod replay;
 mod service;
 mod shape;
@@ -48,7 +52,9 @@ mod undeclared;
 pub use config::{IngestConfig, KafkaConfig, OnGap};
 pub use engine::misfits;
 pub use error::IngestError;
+pub use formats::PayloadEncoder;
 pub use metrics::{IngestMetrics, Totals};
+pub use registry::{Registry, RegistryConfig};
 pub use service::{Ingest, IngestHandle};
 pub use state::IngestState;
 pub use trace::{Made, trace};

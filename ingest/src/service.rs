@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle as ThreadHandle;
 use std::time::Duration;
 
-use lakeward_tables::{Lake, Lakehouse, raw_schema};
+use lakeward_tables::{Lake, Lakehouse, PayloadFormat, raw_schema};
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
@@ -22,6 +22,7 @@ use crate::error::IngestError;
 use crate::intake::{Intake, Lane, Limits};
 use crate::metrics::IngestMetrics;
 use crate::rebalance::{Committed, Intermediary};
+use crate::registry::Schemas;
 use crate::sink::Writing;
 use crate::state::{IngestState, StateBoard};
 use crate::topic::TopicTask;
@@ -60,7 +61,17 @@ impl Ingest {
         let source = &config.kafka.source;
         let mut lanes = Vec::with_capacity(lakehouse.topics.len());
         let (mut tasks, spare) = (JoinSet::new(), Spare::default());
-        for (name, engine) in engines(&lakehouse).await? {
+        let registry = config.registry.clone();
+        if registry.is_none()
+            && let Some(topic) = lakehouse.topics.values().find(|topic| topic.format != PayloadFormat::Json)
+        {
+            return Err(IngestError::Registry(format!(
+                "{} is written with a schema registry, and none is configured: [registry] url names it",
+                topic.topic
+            )));
+        }
+        let schemas = |topic: &str| Schemas::patient(registry.clone(), Arc::clone(&board), topic, abandon.clone());
+        for (name, engine) in engines(&lakehouse, schemas).await? {
             let contract = &lakehouse.topics[&name];
             let tables = tables_of(&lakehouse, &name);
             let curated: Vec<String> = tables.iter().map(|table| table.name.to_string()).collect();
@@ -75,6 +86,7 @@ impl Ingest {
                 board: Arc::clone(&board),
                 metrics: Arc::clone(&metrics),
                 abandon: abandon.clone(),
+                registry: registry.clone(),
             };
             let (work, given) = mpsc::unbounded_channel();
             let task = TopicTask::new(

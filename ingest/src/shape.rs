@@ -18,24 +18,34 @@ pub(crate) fn misfit(payload: &[u8], fields: &Fields) -> Option<String> {
     object(&value, fields, &mut path)
 }
 
+/// Names of the fields anywhere in `fields` that hold numbers. A record that gives one a text needs [`misfit`] although it
+/// decodes: the decoder takes the text `"12"` for a number.
+pub(crate) fn numbers(fields: &Fields) -> Vec<String> {
+    names(fields, &|data_type| data_type.is_numeric())
+}
+
 /// Names of the fields anywhere in `fields` that hold integers. A record that names one and has a fraction somewhere needs
 /// [`misfit`] although it decodes: the decoder silently cuts the fraction off a number that is declared as an integer.
 pub(crate) fn integers(fields: &Fields) -> Vec<String> {
-    let mut names = Vec::new();
+    names(fields, &|data_type| data_type.is_integer())
+}
+
+fn names(fields: &Fields, wanted: &dyn Fn(&DataType) -> bool) -> Vec<String> {
+    let mut found = Vec::new();
     for field in fields {
         let mut item = field.data_type();
         while let DataType::List(of) = item {
             item = of.data_type();
         }
         match item {
-            DataType::Struct(members) => names.extend(integers(members)),
-            other if other.is_integer() => names.push(field.name().clone()),
+            DataType::Struct(members) => found.extend(names(members, wanted)),
+            other if wanted(other) => found.push(field.name().clone()),
             _ => {}
         }
     }
-    names.sort();
-    names.dedup();
-    names
+    found.sort();
+    found.dedup();
+    found
 }
 
 fn object(value: &Value, fields: &Fields, path: &mut String) -> Option<String> {
@@ -79,12 +89,18 @@ fn member_misfit(value: &Value, declared: &DataType, path: &mut String) -> Optio
         }
         other if other.is_integer() => match value {
             Value::Number(number) if number.is_i64() => None,
-            Value::String(digits) if digits.parse::<i64>().is_ok() => None,
             _ => Some(reason(value, "an integer of 64 bits", path)),
+        },
+        DataType::Decimal128(precision, scale) => match value.as_f64() {
+            // Close to the bound the decoder judges by itself, without the path.
+            Some(number) if number.abs() < 10_f64.powi(i32::from(*precision) - i32::from(*scale)) => None,
+            Some(_) => {
+                Some(format!("value.range: {path} is beyond what is declared, expected decimal({precision},{scale})"))
+            }
+            None => Some(reason(value, "a number", path)),
         },
         other if other.is_numeric() => match value {
             Value::Number(_) => None,
-            Value::String(digits) if digits.parse::<f64>().is_ok() => None,
             _ => Some(reason(value, "a number", path)),
         },
         _ => None,
@@ -127,6 +143,7 @@ mod tests {
             Field::new("id", DataType::Utf8, true),
             Field::new("list", DataType::List(Arc::new(item)), true),
             Field::new("day", DataType::Date32, true),
+            Field::new("sum", DataType::Decimal128(5, 2), true),
         ]);
         for (payload, expected) in [
             (
@@ -135,11 +152,16 @@ mod tests {
             ),
             (r#"{"id":{"secret":1}}"#, Some("json.type: $.id is an object, expected a string")),
             (r#"{"list":"secret"}"#, Some("json.type: $.list is a string, expected an array")),
+            (r#"{"list":[{"n":"7"}]}"#, Some("json.type: $.list[0].n is a string, expected an integer of 64 bits")),
+            (r#"{"sum":"7.5"}"#, Some("json.type: $.sum is a string, expected a number")),
+            (r#"{"sum":1000.5}"#, Some("value.range: $.sum is beyond what is declared, expected decimal(5,2)")),
+            (r#"{"sum":-999.99}"#, None),
             (r#"{"day":"secret"}"#, Some("json.type: $.day is a string, expected a date")),
             (r#"{"id":null,"undeclared":[[[]]]}"#, None),
         ] {
             assert_eq!(misfit(payload.as_bytes(), &fields).as_deref(), expected, "{payload}");
         }
         assert_eq!(integers(&fields), ["n"]);
+        assert_eq!(numbers(&fields), ["n", "sum"]);
     }
 }

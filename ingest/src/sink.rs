@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use crate::buffer::{Range, Ranges};
 use crate::error::IngestError;
 use crate::metrics::IngestMetrics;
+use crate::registry::{Registry, Schemas};
 use crate::state::{STORAGE, StateBoard};
 
 /// What every table of a topic is written with.
@@ -23,6 +24,14 @@ pub(crate) struct Writing {
     pub(crate) metrics: Arc<IngestMetrics>,
     /// Ends all attempts: at a shutdown that has no more time.
     pub(crate) abandon: CancellationToken,
+    pub(crate) registry: Option<Arc<Registry>>,
+}
+
+impl Writing {
+    /// The schemas of the topic's payloads.
+    pub(crate) fn schemas(&self) -> Schemas {
+        Schemas::patient(self.registry.clone(), Arc::clone(&self.board), &self.topic, self.abandon.clone())
+    }
 }
 
 /// The process ends before storage came back; the events are still in Kafka.
@@ -49,7 +58,10 @@ impl From<Abandoned> for Unwritten {
 
 impl From<IngestError> for Unwritten {
     fn from(error: IngestError) -> Self {
-        Unwritten::Defect(error)
+        match error {
+            IngestError::Abandoned => Unwritten::Abandoned,
+            error => Unwritten::Defect(error),
+        }
     }
 }
 

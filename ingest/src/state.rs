@@ -14,7 +14,7 @@ pub enum IngestState {
     Running,
     /// Something refuses or is away; ingest tries again by itself.
     Waiting {
-        /// `kafka` or `storage`.
+        /// `kafka`, `registry` or `storage`.
         part: &'static str,
         /// What is the matter and what would help.
         why: String,
@@ -36,6 +36,7 @@ struct Troubles {
 
 pub(crate) const KAFKA: &str = "kafka";
 pub(crate) const STORAGE: &str = "storage";
+pub(crate) const REGISTRY: &str = "registry";
 
 impl StateBoard {
     pub(crate) fn new() -> Self {

@@ -143,7 +143,7 @@ impl TopicTask {
         for source in self.raw.other_sources().await? {
             let engine = match self.engine.take() {
                 Some(engine) => engine,
-                None => Engine::new(&self.lakehouse, &self.contract).await?,
+                None => Engine::new(&self.lakehouse, &self.contract, self.writing.schemas()).await?,
             };
             let writing = Writing { source, ..self.writing.clone() };
             let (lakehouse, contract) = (Arc::clone(&self.lakehouse), self.contract.clone());
@@ -195,6 +195,7 @@ impl TopicTask {
         let written = self.raw.commit(&ranges, |due| raw_rows(&rows, due)).await;
         let outcome = self.finish(processing).await;
         let written = written?;
+        let outcome = outcome?;
         self.writing.metrics.events(&self.contract.topic, written, if written > 0 { bytes as u64 } else { 0 });
         self.committed
             .lock()
@@ -209,14 +210,14 @@ impl TopicTask {
 
     async fn process(&mut self, rows: &RecordBatch) -> Result<Option<Outcome>, IngestError> {
         let processing = self.start(rows).await?;
-        Ok(self.finish(processing).await)
+        self.finish(processing).await
     }
 
     /// Decodes and curates on a thread of its own.
     async fn start(&mut self, rows: &RecordBatch) -> Result<Processing, IngestError> {
         let mut engine = match self.engine.take() {
             Some(engine) => engine,
-            None => Engine::new(&self.lakehouse, &self.contract).await?,
+            None => Engine::new(&self.lakehouse, &self.contract, self.writing.schemas()).await?,
         };
         let (rows, runtime) = (rows.clone(), Handle::current());
         Ok(tokio::task::spawn_blocking(move || {
@@ -226,16 +227,17 @@ impl TopicTask {
     }
 
     /// Nothing where decoding or curating ended in a defect of the engine: it is made anew for the next batch.
-    async fn finish(&mut self, processing: Processing) -> Option<Outcome> {
+    async fn finish(&mut self, processing: Processing) -> Result<Option<Outcome>, IngestError> {
         match processing.await {
             Ok((engine, Ok(outcome))) => {
                 self.engine = Some(engine);
-                Some(outcome)
+                Ok(Some(outcome))
             }
+            Ok((_, Err(IngestError::Abandoned))) => Err(IngestError::Abandoned),
             // Neither a panic's text nor an error's may be shown: they may quote a value.
             Ok((_, Err(_))) | Err(_) => {
                 tracing::error!(topic = self.contract.topic, "a batch met a defect; its events are taken one by one");
-                None
+                Ok(None)
             }
         }
     }

@@ -1,11 +1,14 @@
 //! What becomes of messages: the rows that they make in each curated table, by the engine that ingest runs.
 
+use std::sync::Arc;
+
 use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::Int64Type;
 use lakeward_tables::{Lakehouse, TableName, TopicContract};
 
 use crate::engine::{Engine, tables_of};
 use crate::error::IngestError;
+use crate::registry::{Registry, Schemas};
 
 /// What messages of one topic make in one curated table, under the contracts as they are declared now.
 #[derive(Debug, Clone)]
@@ -22,13 +25,14 @@ pub struct Made {
 ///
 /// # Errors
 ///
-/// A SELECT that does not fit the contracts, or a defect of the engine; neither text quotes a message.
+/// A SELECT that does not fit the contracts, a schema registry that is needed and does not answer, or a defect of the engine; neither text quotes a message.
 pub async fn trace(
     lakehouse: &Lakehouse,
     topic: &TopicContract,
     messages: &RecordBatch,
+    registry: Option<Arc<Registry>>,
 ) -> Result<Vec<Made>, IngestError> {
-    let mut engine = Engine::new(lakehouse, topic).await?;
+    let mut engine = Engine::new(lakehouse, topic, Schemas::at_once(registry)).await?;
     let outcome = engine.process(messages).await?;
     let tables = tables_of(lakehouse, &topic.topic).into_iter().zip(outcome.tables);
     tables

@@ -198,6 +198,7 @@ impl Bench {
             commit_bytes: 1 << 20,
             memory_budget: 64 << 20,
             on_gap: OnGap::Stop,
+            registry: None,
         };
         let handle =
             Ingest::start(config, self.lake().await, Arc::clone(&self.lakehouse), Arc::clone(&metrics)).await.unwrap();

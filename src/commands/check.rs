@@ -13,16 +13,19 @@ use crate::cli::CheckArgs;
 use crate::commands::status::contracts;
 use crate::config::{self, Config};
 use crate::declared::Declared;
-use crate::storage;
+use crate::{registry, storage};
 
 /// Checks and prints; an error says how many mistakes there are.
 pub(crate) async fn run(args: CheckArgs) -> anyhow::Result<()> {
     let mut problems = Vec::new();
-    let mut configured = None;
+    let (mut configured, mut whole) = (None, None);
     let config = args.config.or_else(|| Some(PathBuf::from("lakeward.toml")).filter(|file| file.exists()));
     if let Some(file) = &config {
         match Config::load(file, args.only) {
-            Ok(config) => configured = Some(config.lakehouse),
+            Ok(config) => {
+                configured = Some(config.lakehouse.clone());
+                whole = Some((file, config));
+            }
             Err(found) => {
                 configured = found.lakehouse;
                 problems.extend(found.problems.iter().map(ToString::to_string));
@@ -34,6 +37,9 @@ pub(crate) async fn run(args: CheckArgs) -> anyhow::Result<()> {
     match Declared::load(&folder).await {
         Ok(declared) => {
             let Lakehouse { topics, curated, .. } = &*declared.lakehouse;
+            let missing =
+                whole.and_then(|(file, config)| Some((file, registry::missing(&config, &declared.lakehouse)?)));
+            problems.extend(missing.map(|(file, why)| format!("{}:1: {why}", file.display())));
             found = format!("{} topics, {} curated tables", topics.len(), curated.len());
         }
         Err(found) => problems.extend(found.iter().map(ToString::to_string)),

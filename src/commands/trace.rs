@@ -13,7 +13,7 @@ use lakeward_tables::{Lake, TopicContract, raw_schema};
 use crate::aligned::aligned;
 use crate::cli::TraceArgs;
 use crate::commands::status::contracts;
-use crate::{config, storage};
+use crate::{config, registry, storage};
 
 /// How many messages of one key are looked at, the newest.
 const NEWEST: usize = 50;
@@ -53,7 +53,8 @@ pub(crate) async fn run(args: TraceArgs) -> anyhow::Result<()> {
             println!("{}", aligned(["source", "partition", "offset", "reason"], dead).trim_end());
         }
     }
-    for made in lakeward_ingest::trace(&lakehouse, topic, &messages).await? {
+    let registry = config::registry(&args.config)?.as_ref().map(registry::client).transpose()?;
+    for made in lakeward_ingest::trace(&lakehouse, topic, &messages, registry).await? {
         println!("{}", of_table(&lake, topic, &places, &made).await?);
     }
     Ok(())

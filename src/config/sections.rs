@@ -12,7 +12,7 @@ use lakeward_query::PseudonymKeys;
 use lakeward_query::flight::TicketKey;
 
 use super::reader::{Reader, Section};
-use super::{Answers, Development, Flight, FlightTls, Ingest, Issuer, Kafka, Query, Security, Storage};
+use super::{Answers, Development, Flight, FlightTls, Ingest, Issuer, Kafka, Query, Registry, Security, Storage};
 use crate::development;
 use crate::telemetry::{LogFormat, LogLevel};
 
@@ -85,6 +85,32 @@ pub(super) fn kafka(section: &Section<'_, '_>, needed: bool) -> Option<Kafka> {
         section.problem("principal", "wants \"User:name\"".to_owned());
     }
     Some(Kafka { session_timeout, source: source?, brokers: brokers?, group, principal, security: security?, ca_file })
+}
+
+pub(super) fn registry(section: &Section<'_, '_>) -> Option<Registry> {
+    if !section.is_present() {
+        return None;
+    }
+    let url = section.required("url", "the registry's address, before /schemas and /subjects");
+    let allow_http = section.flag("allow_http", false);
+    let scheme = url.as_deref().map(|url| reqwest::Url::parse(url).map(|url| url.scheme().to_owned()));
+    match scheme {
+        Some(Ok(scheme)) if scheme == "http" && !allow_http => {
+            section.problem("url", "it has no TLS: write https, or set `allow_http` on a trusted network".to_owned());
+        }
+        Some(Ok(scheme)) if scheme == "http" || scheme == "https" => {}
+        Some(_) => section.problem("url", "wants an address such as \"https://schemas.example.org\"".to_owned()),
+        None => {}
+    }
+    let username = section.text("username");
+    let password = section.secret("password", "password_file");
+    match (section.has("username"), section.has("password") || section.has("password_file")) {
+        (true, false) => section.missing_secret("password", "password_file", "a user name comes with a password"),
+        (false, true) => section.missing("username", "a password comes with a user name"),
+        _ => {}
+    }
+    let ca_file = section.pem("ca_file", "CERTIFICATE");
+    Some(Registry { url: url?, credentials: username.zip(password), ca_file })
 }
 
 fn is_broker(broker: &str) -> bool {

@@ -254,6 +254,28 @@ fn every_problem_is_named_with_its_line() {
 }
 
 #[test]
+fn a_registry_has_an_address_with_tls_and_whole_credentials() {
+    let with = |more: &str, environment: &[(&str, &str)]| {
+        parse(&format!("{GOOD}[registry]\n{more}"), environment).map(|config| config.registry)
+    };
+    assert!(parse(GOOD, &[]).unwrap().registry.is_none());
+    let told = with("url = \"http://schemas.example\"\n", &[]).unwrap_err();
+    assert_told(&told, &["lakeward.toml:8: it has no TLS"]);
+    assert_told(&with("url = \"schemas\"\n", &[]).unwrap_err(), &["lakeward.toml:8: wants an address"]);
+    assert_told(&with("allow_http = true\n", &[]).unwrap_err(), &["lakeward.toml:7: [registry] needs `url`"]);
+    let open = with("url = \"http://schemas.example\"\nallow_http = true\n", &[]).unwrap().unwrap();
+    assert_eq!((open.url.as_str(), open.credentials.is_none()), ("http://schemas.example", true));
+    let url = "url = \"https://schemas.example\"\nusername = \"lake\"\n";
+    let half = with(url, &[]).unwrap_err();
+    assert_told(&half, &["lakeward.toml:7: needs `password_file` (or LAKEWARD_REGISTRY_PASSWORD)"]);
+    let whole = with(url, &[("LAKEWARD_REGISTRY_PASSWORD", "hush")]).unwrap();
+    assert!(!format!("{whole:?}").contains("hush"));
+    assert_eq!(whole.unwrap().credentials.unwrap().1.reveal(), "hush");
+    let secret = with(&format!("{url}password = \"hush\"\n"), &[]).unwrap_err();
+    assert!(secret.contains("lakeward.toml:10: a secret does not stand in this file"), "{secret}");
+}
+
+#[test]
 fn a_secret_in_the_document_is_refused_and_never_printed() {
     let text = format!("{GOOD}password = \"hunter2\"\n");
     let problems = parse(&text, &[]).unwrap_err();

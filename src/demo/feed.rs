@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::bail;
-use lakeward_ingest::IngestMetrics;
-use lakeward_tables::{Lake, Lakehouse, TableContract, TableName};
+use lakeward_ingest::{IngestMetrics, PayloadEncoder, Registry};
+use lakeward_tables::{Lake, Lakehouse, PayloadFormat, TableContract, TableName};
 use tokio::sync::watch;
 
 use super::broker::{Broker, WINDOW};
@@ -34,9 +34,36 @@ pub(super) async fn landed(lake: &Lake, round: u32) -> anyhow::Result<Counts> {
     Ok(landed)
 }
 
+/// What writes the events of topics that are not of JSON.
+pub(super) struct Encoders(BTreeMap<String, PayloadEncoder>);
+
+impl Encoders {
+    /// One for each such topic; their schemas are registered.
+    pub(super) async fn new(lakehouse: &Lakehouse, registry: &Registry) -> anyhow::Result<Self> {
+        let mut encoders = BTreeMap::new();
+        for topic in lakehouse.topics.values().filter(|topic| topic.format != PayloadFormat::Json) {
+            encoders.insert(topic.topic.clone(), PayloadEncoder::new(topic, Some(registry)).await?);
+        }
+        Ok(Self(encoders))
+    }
+
+    /// The event as its topic has it. What does not fit the schema is broken on purpose, and goes as it is: so does what a
+    /// producer sends that knows nothing of the schema.
+    fn encoded(&mut self, event: &Event) -> Event {
+        let mut event = event.clone();
+        if let Some(encoder) = self.0.get_mut(event.topic)
+            && let Ok(payload) = encoder.encode(&event.payload)
+        {
+            event.payload = payload;
+        }
+        event
+    }
+}
+
 /// The events' way to the broker.
 pub(super) struct Feed {
-    pub(super) broker: Broker,
+    broker: Broker,
+    encoders: Encoders,
     pub(super) metrics: Arc<IngestMetrics>,
     /// What the tables already have and has not come by yet: it is not sent again. After the history, live events are left.
     pub(super) landed: Counts,
@@ -45,8 +72,8 @@ pub(super) struct Feed {
 }
 
 impl Feed {
-    pub(super) fn new(broker: Broker, metrics: Arc<IngestMetrics>, landed: Counts) -> Self {
-        Self { broker, metrics, landed, bytes: 0, sent: Counts::new() }
+    pub(super) fn new(broker: Broker, encoders: Encoders, metrics: Arc<IngestMetrics>, landed: Counts) -> Self {
+        Self { broker, encoders, metrics, landed, bytes: 0, sent: Counts::new() }
     }
 
     /// Sends the whole history and says what was sent.
@@ -89,7 +116,8 @@ impl Feed {
         while self.bytes.saturating_sub(self.metrics.totals().bytes) > WINDOW {
             tokio::time::sleep(GLANCE).await;
         }
-        self.broker.send(event).await?;
+        let event = self.encoders.encoded(event);
+        self.broker.send(&event).await?;
         self.bytes += (event.payload.len() + event.key.len()) as u64;
         *self.sent.entry((event.topic, event.partition)).or_default() += 1;
         Ok(())

@@ -1,6 +1,6 @@
 //! `lakeward demo`: the whole of it in one process, with nothing to install.
 //!
-//! The broker is librdkafka's mock cluster, the tables stand in a local folder, tokens come from a development issuer, and
+//! The broker is librdkafka's mock cluster, a small schema registry stands beside it, the tables stand in a local folder, tokens come from a development issuer, and
 //! a generated clinic chain writes its history at once and then a live trickle. Everything behind the broker is what
 //! `lakeward serve` runs.
 #![allow(clippy::print_stdout, reason = "the demo talks to the person before the terminal")]
@@ -10,6 +10,7 @@ pub(crate) mod clinic;
 pub(crate) mod ending;
 mod feed;
 pub(crate) mod people;
+mod registry;
 mod round;
 mod show;
 mod state;
@@ -22,7 +23,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow, bail};
 use lakeward_iam::{Authenticator, AuthenticatorConfig, DevelopmentIssuer};
-use lakeward_ingest::{Ingest, IngestConfig, IngestHandle, IngestMetrics, KafkaConfig, OnGap};
+use lakeward_ingest::{Ingest, IngestConfig, IngestHandle, IngestMetrics, KafkaConfig, OnGap, RegistryConfig};
 use lakeward_query::flight::TicketKey;
 use lakeward_query::http::{Operations, Readiness, ReadinessProbe};
 use lakeward_query::{PseudonymKeys, QueryConfig};
@@ -39,7 +40,8 @@ use crate::{development, secrets};
 
 use broker::Broker;
 use clinic::{Clinic, ClinicConfig, TOPICS};
-use feed::Feed;
+use feed::{Encoders, Feed};
+use registry::SchemaRegistry;
 use state::State;
 
 /// The development issuer's key, in the demo's folder.
@@ -65,6 +67,8 @@ struct Demo {
     ingest: IngestHandle,
     feed: Feed,
     started: Instant,
+    /// Ingest asks it to the end.
+    _schemas: SchemaRegistry,
 }
 
 /// Runs until Ctrl-C, or one round with `--once`.
@@ -109,6 +113,10 @@ impl Demo {
         let registry = Registry::new();
         let metrics = Arc::new(IngestMetrics::new(&registry)?);
         let broker = Broker::start(&BTreeMap::from(TOPICS))?;
+        let schemas = SchemaRegistry::start(&folder).await?;
+        let asked = RegistryConfig { url: schemas.url.clone(), credentials: None, ca: None };
+        let asked = Arc::new(lakeward_ingest::Registry::new(asked)?);
+        let encoders = Encoders::new(&declared.lakehouse, &asked).await?;
         let ingest = IngestConfig {
             kafka: KafkaConfig {
                 brokers: broker.addresses().to_owned(),
@@ -120,12 +128,26 @@ impl Demo {
             commit_bytes: COMMIT_BYTES,
             memory_budget: MEMORY_BUDGET,
             on_gap: OnGap::Stop,
+            registry: Some(asked),
         };
         let ingest = Ingest::start(ingest, lake.clone(), Arc::clone(&declared.lakehouse), Arc::clone(&metrics)).await?;
         let servers = endpoints(&args, &folder, &declared, lake.clone(), &issuer, &registry).await?;
         let landed = feed::landed(&lake, state.round).await?;
-        let feed = Feed::new(broker, Arc::clone(&metrics), landed);
-        Ok(Self { clinic, state, folder, declared, lake, issuer, metrics, servers, ingest, feed, started })
+        let feed = Feed::new(broker, encoders, Arc::clone(&metrics), landed);
+        Ok(Self {
+            clinic,
+            state,
+            folder,
+            declared,
+            lake,
+            issuer,
+            metrics,
+            servers,
+            ingest,
+            feed,
+            started,
+            _schemas: schemas,
+        })
     }
 
     /// Fills the tables and shows them; then checks them, or goes on living without an end.

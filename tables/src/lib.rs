@@ -18,8 +18,8 @@ mod storage;
 mod undeclared;
 
 pub use contract::{
-    Column, Expression, GovernedTable, Lakehouse, Mode, PayloadFormat, QualityRule, Reading, SourceSelect,
-    TableContract, Tombstone, TopicContract, Unread, dead_letter_schema, raw_schema,
+    Column, Expression, GovernedTable, Lakehouse, Mode, PayloadFormat, PayloadSchema, QualityRule, Reading,
+    SourceSelect, TableContract, Tombstone, TopicContract, Unread, dead_letter_schema, raw_schema,
 };
 pub use delta::{Change, Committed, Gap, Progress, Snapshot, reading_schema, reading_type};
 pub use error::TablesError;

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from . import verdict
 from . import expected
+from .formats import Formats, plain
 from .lake import Lake, arguments, raw_name, read_input, read_run
 from .values import canonical
 
@@ -64,7 +65,7 @@ def compare_curated(table: str, wanted: list[dict], found: list[dict], cells: in
             findings.differ(f"curated.{table}.{column}: {wrong} cells differ and {absent} are absent of {min(cells, len(wanted))}")
 
 
-def compare_raw(topic: str, payloads: list[dict], found: list[dict], findings: Findings) -> None:
+def compare_raw(topic: str, payloads: list[dict], found: list[dict], formats: Formats, findings: Findings) -> None:
     name = raw_name(topic)
     findings.compared["raw tables"] += 1
     if len(found) != len(payloads):
@@ -75,8 +76,8 @@ def compare_raw(topic: str, payloads: list[dict], found: list[dict], findings: F
     for partition, offsets in offsets_by_partition(found).items():
         if sorted(offsets) != list(range(len(offsets))):
             findings.differ(f"{name}: the offsets of partition {partition} have gaps")
-    wanted = Counter(json.dumps(payload, sort_keys=True) for payload in payloads)
-    seen = Counter(json.dumps(json.loads(row["payload"]), sort_keys=True) for row in found)
+    wanted = Counter(json.dumps(plain(payload), sort_keys=True) for payload in payloads)
+    seen = Counter(json.dumps(formats.record(topic, row["payload"]), sort_keys=True) for row in found)
     if wanted != seen:
         findings.differ(f"{name}: {sum((wanted - seen).values())} payloads are missing, {sum((seen - wanted).values())} are foreign")
 
@@ -100,8 +101,9 @@ def main() -> None:
     for table, wanted in expected.tables(resources, derived, Path(run["lakehouse"]) / "reference").items():
         compare_curated(table, wanted, lake.rows(f"curated.{table}"), options.cells, dice, findings)
     sent = {TOPIC_OF[kind]: records for kind, records in resources.items() if kind in TOPIC_OF} | derived
+    formats = Formats(run)
     for topic, payloads in sent.items():
-        compare_raw(topic, payloads, lake.rows(raw_name(topic)), findings)
+        compare_raw(topic, payloads, lake.rows(raw_name(topic)), formats, findings)
         letters = lake.rows(f"{raw_name(topic)}__dead_letter")
         if letters:
             reasons = Counter(row["reason"] for row in letters)

@@ -42,15 +42,23 @@ RECORDS: list[tuple[str, bytes | None, str | None]] = [
     ("poison-more", b"{}{}", "json.trailing"),
     ("poison-type", b'{"resourceType": "Practitioner", "id": "poison-type", "name": "a text"}', "json.type"),
     ("poison-keyless", b'{"resourceType": "Practitioner", "name": [{"family": "Poison"}]}', "required:practitioner_id"),
+    ("poison-key", practitioner("poison-other-key"), "key.contradicts: $.id"),
+    ("poison-framed", b"\0\0\0\0\x07" + practitioner("poison-framed"), None),
     ("poison-twice", b'{"resourceType": "Practitioner", "id": "poison-first", "id": "poison-twice"}', None),
     ("poison-gone", None, None),
     ("poison-after", practitioner("poison-after"), None),
 ]
 # What every other topic gets.
 OTHER = ("poison-other", b"this is no JSON either", "json.syntax")
+FRAMED = {"erp.payment", "erp.stock_movement"}
 HEADERS = [("origin", b"poison")]
 # In the curated table at the end. Of a key that stands twice the last one counts, as in most readers of JSON.
-STAND = {"poison-before", "poison-large", "poison-twice", "poison-after"}
+STAND = {"poison-before", "poison-large", "poison-twice", "poison-framed", "poison-after"}
+
+
+def reason_of(topic: str) -> str:
+    """Of what every other topic gets."""
+    return "framing.missing" if topic in FRAMED else OTHER[2]
 
 
 def send(run: dict, others: list[str]) -> dict[int, tuple[str, bytes | None, str | None]]:
@@ -115,7 +123,7 @@ def main() -> None:
     until("every bad record is a dead letter", lambda: len(at(lake.rows(f"{RAW}__dead_letter"), sent)) >= len(bad))
 
     for topic in others:
-        until(f"{topic} has its dead letter", lambda topic=topic: [row["reason"][: len(OTHER[2])] for row in lake.rows(f"{raw_name(topic)}__dead_letter")] == [OTHER[2]])
+        until(f"{topic} has its dead letter", lambda topic=topic: [row["reason"].split(": ")[0] for row in lake.rows(f"{raw_name(topic)}__dead_letter")] == [reason_of(topic)])
 
     differences = []
     letters, raw = at(lake.rows(f"{RAW}__dead_letter"), sent), at(lake.rows(RAW), sent)

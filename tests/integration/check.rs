@@ -23,7 +23,7 @@ const fn mistake(file: &'static str, from: &'static str, to: &'static str, said:
 }
 
 /// Mistakes that can all be made in one folder. None of them is a consequence of another, and none hides another.
-const MISTAKES: [Mistake; 25] = [
+const MISTAKES: [Mistake; 28] = [
     // The SELECT as a whole lacks the column.
     Mistake {
         line: Some(1),
@@ -53,6 +53,30 @@ const MISTAKES: [Mistake; 25] = [
     mistake("contracts/curated/consents.odcs.yaml", "apiVersion: v3", "apiVersion: v2", "is not v3 of ODCS"),
     mistake("contracts/raw/clinic.consent.odcs.yaml", "kind: Data", "kind: Data: ", "not readable as YAML"),
     mistake("contracts/raw/erp.payment.odcs.yaml", "[\"User:erp\"]", "[erp]", "'erp' among producers is no principal"),
+    mistake(
+        "contracts/raw/clinic.location.odcs.yaml",
+        "keyField, value: id",
+        "keyField, value: ids",
+        "keyField 'ids' is no field",
+    ),
+    Mistake {
+        line: Some(1),
+        ..mistake(
+            "schemas/erp.stock_movement.proto",
+            "optional double",
+            "optional bool",
+            "$.quantity: the schema has it as bool",
+        )
+    },
+    Mistake {
+        line: Some(1),
+        ..mistake(
+            "schemas/erp.payment.avsc",
+            "\"name\": \"method\"",
+            "\"name\": \"way\"",
+            "$.method: the contract declares it",
+        )
+    },
     mistake("policies/masks.yaml", "birth_date:", "birthdate:", "no column birthdate has the tag"),
     mistake("policies/masks.yaml", "deceased_at: year", "deceased_at: yaer", "unknown mask yaer"),
     mistake("policies/masks.yaml", "  key.staff:", "  key.stuff:", "no column has the tag key.stuff"),
@@ -166,6 +190,32 @@ fn what_serve_and_demo_are_given_is_checked_before_anything_starts() {
         }
         assert!(!lake.join("lake").exists(), "{name}: the demo made tables");
     }
+}
+
+#[test]
+fn who_ingests_avro_without_a_registry_is_told_before_anything_starts() {
+    let folder = copy("registered");
+    let config = folder.with_file_name("registered.toml");
+    let kafka = "[kafka]\nsource = \"main\"\nbrokers = \"127.0.0.1:1\"\nsecurity = \"plaintext\"\ninsecure = true\n";
+    let text = format!(
+        "[lakehouse]\ndirectory = \"registered\"\n[storage]\nurl = \"s3://lake\"\nendpoint = \"https://127.0.0.1:1\"\n{kafka}"
+    );
+    std::fs::write(&config, &text).unwrap();
+    let needs = "[registry] needs `url` (or LAKEWARD_REGISTRY_URL): the payloads of erp.payment are avro";
+    let told = |arguments: &[&str]| {
+        let mut command = Command::new(LAKEWARD);
+        let output = without_environment(command.args(arguments).arg("--config").arg(&config)).output().unwrap();
+        let said = [output.stdout, output.stderr].concat();
+        (output.status.success(), String::from_utf8_lossy(&said).into_owned())
+    };
+    for arguments in [["check", "--only", "ingest"], ["serve", "--only", "ingest"]] {
+        let (success, said) = told(&arguments);
+        assert!(!success, "{said}");
+        assert_said(&said, "registered.toml:1: ", needs);
+    }
+    std::fs::write(&config, format!("{text}[registry]\nurl = \"https://127.0.0.1:1\"\n")).unwrap();
+    let (success, said) = told(&["check", "--only", "ingest"]);
+    assert!(success, "{said}");
 }
 
 /// The built binary.

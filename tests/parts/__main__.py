@@ -1,7 +1,7 @@
 """`python -m parts up --dir DIR`: starts the parts, and ends them when its standard input closes or on SIGTERM.
 
 Commands, one a line on standard input, answered by one JSON line each: `stop kafka`, `start kafka`, `stop s3`, `start s3`,
-`stop issuer`, `start issuer`, `rotate issuer`, `quit`.
+`stop registry`, `start registry`, `stop issuer`, `start issuer`, `rotate issuer`, `quit`.
 """
 
 import argparse
@@ -19,6 +19,7 @@ from .config import write as write_config
 from .issuer import Issuer
 from .kafka import Kafka
 from .processes import StartError, write_secret
+from .registry import Registry
 from .s3 import S3
 
 
@@ -45,7 +46,7 @@ class Parts:
 
     def __init__(self, folder: Path, wanted: set[str]):
         self.folder, self.wanted = folder, wanted
-        self.running: dict[str, Kafka | S3 | Issuer] = {}
+        self.running: dict[str, Kafka | S3 | Registry | Issuer] = {}
 
     def up(self) -> None:
         certificates = self.folder / "tls"
@@ -57,6 +58,8 @@ class Parts:
         if "s3" in self.wanted:
             self.running["s3"] = started(lambda: S3(self.folder / f"s3-{secrets.token_hex(3)}", certificates))
             self.running["s3"].create_bucket()
+        if "registry" in self.wanted:
+            self.running["registry"] = started(lambda: Registry(self.folder / f"registry-{secrets.token_hex(3)}", certificates))
         if "issuer" in self.wanted:
             issuer = Issuer(self.folder / "issuer")
             issuer.add_key("first")
@@ -116,7 +119,7 @@ def main() -> None:
     actions = parser.add_subparsers(dest="action", required=True)
     up = actions.add_parser("up", help="start the parts and stay")
     up.add_argument("--dir", type=Path, required=True, help="folder of data, logs, credentials and parts.json")
-    up.add_argument("--only", default="kafka,s3,issuer", help="comma-separated: kafka, s3, issuer")
+    up.add_argument("--only", default="kafka,s3,registry,issuer", help="comma-separated: kafka, s3, registry, issuer")
     config = actions.add_parser("config", help="write lakeward.toml, producer.toml and run.json for parts that are up")
     config.add_argument("--parts", type=Path, required=True, help="the parts.json of `up`")
     config.add_argument("--dir", type=Path, required=True, help="where to write")

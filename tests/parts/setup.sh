@@ -2,7 +2,7 @@
 # Sets up what the builds and the tests need, and nothing twice.
 #
 #   setup.sh build    a C compiler, OpenSSL's headers and the pinned Rust toolchain
-#   setup.sh test     also Java, Python, the Kafka broker, the S3 server and the clients
+#   setup.sh test     also Java, Python, the Kafka broker, the schema registry, the S3 server and the clients
 #   setup.sh lock     writes requirements.txt and the *.sha256 anew (after a change of versions)
 #
 # System packages come through apt where that may be done; all else goes into the user's cache folder, named after the
@@ -15,6 +15,7 @@ repository="$(cd "$here/../.." && pwd)"
 # shellcheck source=tests/parts/places.sh
 source "$here/places.sh"
 dependency_plugin="org.apache.maven.plugins:maven-dependency-plugin:3.8.1"
+schema_registry="io.apicurio:apicurio-registry-app:3.3.3:tar.gz:all"
 jdbc_driver="org.apache.arrow:flight-sql-jdbc-driver:18.3.0"
 
 say() { printf '%s\n' "setup: $*" >&2; }
@@ -75,7 +76,7 @@ test_packages() {
     has openssl || packages+=(openssl)
     python_suits python3 || packages+=(python3 python3-venv)
     java_suits || packages+=(default-jdk-headless)
-    { [ -d "$kafka_folder" ] && [ -d "$jdbc_folder" ]; } || has mvn || packages+=(maven)
+    { [ -d "$kafka_folder" ] && [ -d "$jdbc_folder" ] && [ -d "$registry_folder" ]; } || has mvn || packages+=(maven)
     require_packages "${packages[@]}" || return 1
     if ! python_suits python3; then
         say "MISSING: Python 3.11 or later with venv; found $(python3 --version 2>&1)"
@@ -157,6 +158,25 @@ jdbc_jar() {
     install_jars "$jdbc_folder" "$here/jdbc.sha256" "$dependency_plugin:copy" -Dartifact="$jdbc_driver"
 }
 
+# The schema registry is a server in an archive; the folder appears whole or not at all.
+schema_registry() {
+    [ -d "$registry_folder" ] && return 0
+    local partial="$registry_folder.partial"
+    rm -rf "$partial"
+    mkdir -p "$partial/app"
+    say "fetching the schema registry by maven"
+    mvn -q -B -Dstyle.color=never -f "$here/pom.xml" "$dependency_plugin:copy" -Dartifact="$schema_registry" \
+        -DoutputDirectory="$partial" >&2 || return 1
+    if ! (cd "$partial" && sha256sum --quiet --strict --check "$here/registry.sha256") >&2; then
+        say "what maven fetched is not what registry.sha256 says; nothing was kept"
+        rm -rf "$partial"
+        return 1
+    fi
+    tar xzf "$partial"/*.tar.gz -C "$partial/app" || return 1
+    rm "$partial"/*.tar.gz
+    mv "$partial" "$registry_folder"
+}
+
 # ---- Python ----------------------------------------------------------------------------------------------------------
 
 # An environment keeps its own path inside, so it is built in place and a last file says that it is whole.
@@ -202,7 +222,7 @@ test)
     build_packages
     rust_toolchain
     rust_components
-    { test_packages && kafka_jars && jdbc_jar && python_environment && synthea_bundles; } || exit 3
+    { test_packages && kafka_jars && jdbc_jar && schema_registry && python_environment && synthea_bundles; } || exit 3
     ;;
 lock)
     uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
@@ -211,6 +231,8 @@ lock)
     trap 'rm -rf "$scratch"' EXIT
     mvn -q -B -Dstyle.color=never -f "$here/pom.xml" "$dependency_plugin:copy-dependencies" -DincludeScope=runtime -DoutputDirectory="$scratch/kafka"
     mvn -q -B -Dstyle.color=never -f "$here/pom.xml" "$dependency_plugin:copy" -Dartifact="$jdbc_driver" -DoutputDirectory="$scratch/jdbc"
+    mvn -q -B -Dstyle.color=never -f "$here/pom.xml" "$dependency_plugin:copy" -Dartifact="$schema_registry" -DoutputDirectory="$scratch/registry"
+    (cd "$scratch/registry" && sha256sum -- *.tar.gz) >"$here/registry.sha256"
     for list in kafka jdbc; do (cd "$scratch/$list" && sha256sum -- *.jar) >"$here/$list.sha256"; done
     ;;
 *)

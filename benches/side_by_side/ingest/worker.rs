@@ -55,6 +55,7 @@ pub(crate) async fn once(task: &IngestOnce) -> anyhow::Result<()> {
         commit_bytes: task.commit_bytes,
         memory_budget: MEMORY_BUDGET,
         on_gap: OnGap::Stop,
+        registry: None,
     };
     let mark = Mark::now()?;
     let handle = Ingest::start(config, lake.clone(), Arc::clone(&lakehouse), Arc::clone(&metrics)).await?;

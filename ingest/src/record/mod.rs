@@ -17,6 +17,7 @@ use arrow::datatypes::Fields;
 use arrow::error::ArrowError;
 
 use self::members::Members;
+use crate::formats::framing::json_body;
 use crate::json::Scan;
 
 /// Not a plain record.
@@ -56,11 +57,12 @@ impl Records {
     /// Whether the payload in a row is a plain record, and then takes it. All rows until the next [`Records::finish`]
     /// are of the same array.
     pub(crate) fn take(&mut self, payloads: &BinaryArray, row: usize) -> bool {
-        let (Ok(text), Ok(at)) =
-            (std::str::from_utf8(payloads.value(row)), usize::try_from(payloads.value_offsets()[row]))
-        else {
+        let payload = payloads.value(row);
+        let body = json_body(payload);
+        let (Ok(text), Ok(at)) = (std::str::from_utf8(body), usize::try_from(payloads.value_offsets()[row])) else {
             return false;
         };
+        let at = at + payload.len() - body.len();
         let mut scan = Scan::new(text);
         if !matches!(scan.token(), Ok(b'{')) {
             return false;

@@ -1,4 +1,4 @@
-//! `lakeward produce`: records from files to topics.
+//! `lakeward produce`: records from files to topics, in the format that the topic's contract names.
 
 mod fhir;
 
@@ -6,20 +6,42 @@ use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, IsTerminal};
 use std::path::Path;
 
-use anyhow::{Context, bail};
-use lakeward_ingest::KafkaConfig;
+use anyhow::{Context, anyhow, bail};
 use lakeward_ingest::producer::{Producer, Record};
+use lakeward_ingest::{KafkaConfig, PayloadEncoder};
 
 use crate::cli::ProduceArgs;
-use crate::{config, kafka};
+use crate::commands::status::contracts;
+use crate::{config, kafka, registry};
 
 /// Sends all files and says how much went to which topic.
 pub(crate) async fn run(args: ProduceArgs) -> anyhow::Result<()> {
-    let kafka = kafka::client(&config::kafka(&args.config)?);
-    tokio::task::spawn_blocking(move || send_all(&args, &kafka)).await?
+    let (kafka, folder) = config::rights(&args.config)?;
+    let kafka = kafka::client(&kafka);
+    let way = way(&args, &folder).await?;
+    tokio::task::spawn_blocking(move || send_all(&args, &kafka, way)).await?
 }
 
-fn send_all(args: &ProduceArgs, kafka: &KafkaConfig) -> anyhow::Result<()> {
+/// How the lines of a topic become records.
+struct Way {
+    /// The field that becomes the key.
+    key: String,
+    /// Nothing where no contract is at hand: then lines are sent as they stand.
+    encoder: Option<PayloadEncoder>,
+}
+
+async fn way(args: &ProduceArgs, folder: &Path) -> anyhow::Result<Way> {
+    let unknown = || Way { key: args.key.clone().unwrap_or_else(|| "id".to_owned()), encoder: None };
+    let Some(topic) = args.topic.as_ref().filter(|_| folder.is_dir()) else { return Ok(unknown()) };
+    let lakehouse = contracts(folder)?;
+    let Some(contract) = lakehouse.topics.get(topic) else { return Ok(unknown()) };
+    let registry = config::registry(&args.config)?.as_ref().map(registry::client).transpose()?;
+    let encoder = Some(PayloadEncoder::new(contract, registry.as_deref()).await?);
+    let key = args.key.clone().or_else(|| contract.key_field.clone());
+    Ok(Way { key: key.unwrap_or_else(|| "id".to_owned()), encoder })
+}
+
+fn send_all(args: &ProduceArgs, kafka: &KafkaConfig, mut way: Way) -> anyhow::Result<()> {
     let producer = Producer::connect(kafka)?;
     let mut sent = BTreeMap::new();
     let mut passed_over: BTreeMap<String, usize> = BTreeMap::new();
@@ -41,7 +63,7 @@ fn send_all(args: &ProduceArgs, kafka: &KafkaConfig) -> anyhow::Result<()> {
                 *passed_over.entry(kind).or_default() += count;
             }
         } else if let Some(topic) = &args.topic {
-            *sent.entry(topic.clone()).or_default() += send_lines(&producer, topic, &args.key, file)?;
+            *sent.entry(topic.clone()).or_default() += send_lines(&producer, topic, &mut way, file)?;
         }
     }
     let produced = producer.flush()?;
@@ -59,8 +81,8 @@ fn send_all(args: &ProduceArgs, kafka: &KafkaConfig) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Sends each line that is not empty; the key is the field `key` of the line.
-fn send_lines(producer: &Producer, topic: &str, key: &str, file: &Path) -> anyhow::Result<usize> {
+/// Sends each line that is not empty; the key is a field of the line.
+fn send_lines(producer: &Producer, topic: &str, way: &mut Way, file: &Path) -> anyhow::Result<usize> {
     let name = file.display();
     let open = std::fs::File::open(file).with_context(|| format!("cannot read {name}"))?;
     let mut count = 0;
@@ -71,13 +93,16 @@ fn send_lines(producer: &Producer, topic: &str, key: &str, file: &Path) -> anyho
         }
         let place = || format!("{name}:{}", index + 1);
         let value: serde_json::Value = serde_json::from_str(&line).with_context(place)?;
-        let id = match value.get(key) {
+        let id = match value.get(&way.key) {
             Some(serde_json::Value::String(id)) => id.clone(),
             Some(serde_json::Value::Number(id)) => id.to_string(),
-            _ => bail!("{}: no field `{key}` for the record's key; name another by --key", place()),
+            _ => bail!("{}: no field `{}` for the record's key; name another by --key", place(), way.key),
         };
-        producer
-            .send(topic, &Record { key: Some(id.into_bytes()), payload: Some(line.into_bytes()), headers: vec![] })?;
+        let payload = match &mut way.encoder {
+            None => line.into_bytes(),
+            Some(encoder) => encoder.encode(line.as_bytes()).map_err(|why| anyhow!("{}: {why}", place()))?,
+        };
+        producer.send(topic, &Record { key: Some(id.into_bytes()), payload: Some(payload), headers: vec![] })?;
         count += 1;
     }
     Ok(count)

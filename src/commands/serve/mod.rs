@@ -10,7 +10,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use lakeward_iam::{Authenticator, AuthenticatorConfig, IssuerConfig};
 use lakeward_ingest::{Ingest, IngestConfig, IngestMetrics};
 use lakeward_query::QueryConfig;
@@ -25,7 +25,7 @@ use crate::cli::ServeArgs;
 use crate::config::{self, Answers, Config, Query};
 use crate::declared::Declared;
 use crate::endpoint::{Parts, Servers, gateway};
-use crate::{development, kafka, secrets, storage, telemetry};
+use crate::{development, kafka, registry, secrets, storage, telemetry};
 
 use health::Health;
 
@@ -39,20 +39,23 @@ pub(crate) async fn run(args: ServeArgs) -> anyhow::Result<()> {
     let config = Config::load(&args.config, args.only)?;
     telemetry::start(config.log_format, &config.log_level)?;
     let declared = Declared::demand(&config.lakehouse).await?;
+    if let Some(why) = registry::missing(&config, &declared.lakehouse) {
+        bail!("{}:1: {why}", args.config.display());
+    }
     if let Some(ingest) = config.ingest.as_ref().filter(|ingest| ingest.kafka.security.is_open()) {
         tracing::warn!(brokers = ingest.kafka.brokers, "the broker is reached without TLS, as `insecure` allows");
     }
     let ingests = config.ingest.is_some();
-    let registry = Registry::new();
+    let families = Registry::new();
     let mut stop = Stop::listen()?;
     let health = Health::new(ingests);
-    let operations = Operations { readiness: health.probe(), registry: registry.clone() };
+    let operations = Operations { readiness: health.probe(), registry: families.clone() };
     let mut servers = Servers::start(listen(config.http).await?, operations)?;
     let opened = stop.unless(open_lake(&config, &declared, ingests, &health)).await?;
     let Some(lake) = opened else { return servers.stop().await };
     health.watch_storage(lake.clone());
     if let Some(answers) = &config.answers {
-        answer(&mut servers, answers, &declared, lake.clone(), &registry).await?;
+        answer(&mut servers, answers, &declared, lake.clone(), &families).await?;
     }
     let ingest = match &config.ingest {
         None => None,
@@ -63,8 +66,9 @@ pub(crate) async fn run(args: ServeArgs) -> anyhow::Result<()> {
                 commit_bytes: ingest.commit_bytes,
                 memory_budget: ingest.memory_budget,
                 on_gap: ingest.on_gap,
+                registry: config.registry.as_ref().map(registry::client).transpose()?,
             };
-            let metrics = Arc::new(IngestMetrics::new(&registry)?.with_objective(ingest.freshness_objective));
+            let metrics = Arc::new(IngestMetrics::new(&families)?.with_objective(ingest.freshness_objective));
             let handle = Ingest::start(ingest_config, lake, Arc::clone(&declared.lakehouse), metrics).await?;
             health.follow(&handle);
             Some(handle)

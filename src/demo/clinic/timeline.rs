@@ -13,7 +13,7 @@ pub(crate) struct Event {
     pub(crate) partition: i32,
     /// The id of the thing.
     pub(crate) key: String,
-    /// JSON, save in the few records that are broken on purpose.
+    /// JSON, save in the few records that are broken on purpose; written in the topic's format when it is sent.
     pub(crate) payload: Vec<u8>,
     /// When it is written: in the past of the first start for history, due then for the live stream.
     pub(crate) timestamp: DateTime<Utc>,

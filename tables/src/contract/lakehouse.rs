@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use arrow::record_batch::RecordBatch;
 
 use super::curated::{self, SourceSelect, TableContract};
-use super::raw::{self, TopicContract};
+use super::raw::{self, PayloadSchema, TopicContract};
 use super::schema::GovernedTable;
 use super::yaml::Reader;
 use super::{check, reference};
@@ -82,6 +82,7 @@ impl Lakehouse {
             return reading;
         }
         reading.read_topics();
+        reading.read_schemas();
         let unread_reference = reading.read_reference();
         reading.read_curated(&unread_reference);
         reading.read_queries();
@@ -115,7 +116,7 @@ impl Reading {
     fn read_topics(&mut self) {
         let Self { lakehouse, problems, unread, unread_topics, .. } = self;
         let mut names: BTreeMap<String, String> = BTreeMap::new();
-        for (file, text) in files(&lakehouse.dir.join("contracts/raw"), ".odcs.yaml", problems) {
+        for (file, text) in files(&lakehouse.dir.join("contracts/raw"), &[".odcs.yaml"], problems) {
             let Some(draft) = raw::read(&mut Reader { file: &file, problems }, &text) else {
                 let topic = stem(&file, ".odcs.yaml");
                 let table = TableName::of_topic(&topic);
@@ -138,10 +139,41 @@ impl Reading {
         }
     }
 
+    /// Gives each topic its schema.
+    fn read_schemas(&mut self) {
+        let Self { lakehouse, problems, unread_topics, .. } = self;
+        let folder = lakehouse.dir.join("schemas");
+        let mut unused: BTreeMap<PathBuf, String> = BTreeMap::new();
+        for (file, text) in files(&folder, &[".avsc", ".proto"], problems) {
+            unused.insert(file, text);
+        }
+        for topic in lakehouse.topics.values_mut() {
+            let Some(ending) = topic.format.ending() else { continue };
+            let file = folder.join(format!("{}{ending}", topic.topic));
+            match unused.remove(&file) {
+                Some(text) => topic.schema = Some(PayloadSchema { file, text }),
+                None => {
+                    let message = format!("format {} wants its schema in {}", topic.format.name(), file.display());
+                    problems.push(Problem::new(&topic.file, 0, message));
+                    unread_topics.insert(topic.topic.clone());
+                }
+            }
+        }
+        for path in unused.keys() {
+            let topic = [".avsc", ".proto"].iter().find_map(|ending| {
+                path.file_name()?.to_str()?.strip_suffix(ending).filter(|topic| unread_topics.contains(*topic))
+            });
+            // A contract that could not be read may have had a use for it.
+            if topic.is_none() {
+                problems.push(Problem::new(path, 0, "no contract has a use for this schema"));
+            }
+        }
+    }
+
     /// Gives the names of the files that could not be read.
     fn read_reference(&mut self) -> BTreeSet<String> {
         let mut unread = BTreeSet::new();
-        for (file, text) in files(&self.lakehouse.dir.join("reference"), ".csv", &mut self.problems) {
+        for (file, text) in files(&self.lakehouse.dir.join("reference"), &[".csv"], &mut self.problems) {
             match reference::read(&file, &text) {
                 Ok(batch) => drop(self.lakehouse.reference.insert(stem(&file, ".csv"), batch)),
                 Err(problem) => {
@@ -155,7 +187,7 @@ impl Reading {
 
     fn read_queries(&mut self) {
         let Self { lakehouse, problems, .. } = self;
-        for (file, text) in files(&lakehouse.dir.join("queries"), ".sql", problems) {
+        for (file, text) in files(&lakehouse.dir.join("queries"), &[".sql"], problems) {
             check::select(&mut Reader { file: &file, problems }, &text);
             lakehouse.queries.insert(stem(&file, ".sql"), text);
         }
@@ -164,9 +196,9 @@ impl Reading {
     fn read_curated(&mut self, unread_reference: &BTreeSet<String>) {
         let Self { lakehouse, problems, unread, unread_topics, unplannable } = self;
         let selects = lakehouse.dir.join("curated");
-        let mut unused: BTreeMap<PathBuf, String> = files(&selects, ".sql", problems).into_iter().collect();
+        let mut unused: BTreeMap<PathBuf, String> = files(&selects, &[".sql"], problems).into_iter().collect();
         let mut spoken_for: BTreeSet<PathBuf> = BTreeSet::new();
-        for (file, text) in files(&lakehouse.dir.join("contracts/curated"), ".odcs.yaml", problems) {
+        for (file, text) in files(&lakehouse.dir.join("contracts/curated"), &[".odcs.yaml"], problems) {
             let table = stem(&file, ".odcs.yaml");
             let Some(draft) = curated::read(&mut Reader { file: &file, problems }, &text) else {
                 // Its SELECTs are not to blame for what is wrong with the contract.
@@ -215,8 +247,8 @@ impl Reading {
     }
 }
 
-/// The files of a folder with an ending, by name, with their text. Other files are problems; a missing folder is empty.
-fn files(dir: &Path, ending: &str, problems: &mut Vec<Problem>) -> Vec<(PathBuf, String)> {
+/// The files of a folder with one of the endings, by name, with their text. Other files are problems; a missing folder is empty.
+fn files(dir: &Path, endings: &[&str], problems: &mut Vec<Problem>) -> Vec<(PathBuf, String)> {
     let Ok(entries) = std::fs::read_dir(dir) else { return Vec::new() };
     let mut paths: Vec<PathBuf> = entries.filter_map(|entry| entry.ok().map(|e| e.path())).collect();
     paths.sort();
@@ -226,8 +258,8 @@ fn files(dir: &Path, ending: &str, problems: &mut Vec<Problem>) -> Vec<(PathBuf,
         if name.starts_with('.') || name.ends_with(".md") {
             continue;
         }
-        if !name.ends_with(ending) {
-            problems.push(Problem::new(&path, 0, format!("files here end with {ending}")));
+        if !endings.iter().any(|ending| name.ends_with(ending)) {
+            problems.push(Problem::new(&path, 0, format!("files here end with {}", endings.join(" or "))));
             continue;
         }
         match std::fs::read_to_string(&path) {

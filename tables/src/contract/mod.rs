@@ -13,7 +13,7 @@ mod yaml;
 
 pub use curated::{Mode, QualityRule, SourceSelect, TableContract, Tombstone};
 pub use lakehouse::{Lakehouse, Reading, Unread};
-pub use raw::{PayloadFormat, TopicContract, dead_letter_schema, raw_schema};
+pub use raw::{PayloadFormat, PayloadSchema, TopicContract, dead_letter_schema, raw_schema};
 pub use schema::{Column, Expression, GovernedTable};
 
 #[cfg(test)]

@@ -14,8 +14,45 @@ use crate::name::is_identifier;
 /// How the payloads of a topic are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PayloadFormat {
-    /// One JSON object for each message.
+    /// One JSON object for each message, by itself or behind the header of a schema registry.
     Json,
+    /// An Avro record behind the header of a schema registry.
+    Avro,
+    /// A Protobuf message behind the header of a schema registry and the message's place in its schema.
+    Protobuf,
+}
+
+impl PayloadFormat {
+    /// As a contract writes it.
+    pub fn name(self) -> &'static str {
+        match self {
+            PayloadFormat::Json => "json",
+            PayloadFormat::Avro => "avro",
+            PayloadFormat::Protobuf => "protobuf",
+        }
+    }
+
+    fn of(name: &str) -> Option<Self> {
+        [PayloadFormat::Json, PayloadFormat::Avro, PayloadFormat::Protobuf].into_iter().find(|f| f.name() == name)
+    }
+
+    /// What the name of a schema's file ends with, where the format has schemas.
+    pub(super) fn ending(self) -> Option<&'static str> {
+        match self {
+            PayloadFormat::Json => None,
+            PayloadFormat::Avro => Some(".avsc"),
+            PayloadFormat::Protobuf => Some(".proto"),
+        }
+    }
+}
+
+/// A schema in `sql/schemas/`: producers write by it, and what others wrote is read into it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PayloadSchema {
+    /// The file, named after its topic.
+    pub file: PathBuf,
+    /// What stands in it.
+    pub text: String,
 }
 
 /// The contract of one topic.
@@ -29,12 +66,16 @@ pub struct TopicContract {
     pub dead_letter: TableName,
     /// How payloads are written.
     pub format: PayloadFormat,
+    /// The schema, where the format has one.
+    pub schema: Option<PayloadSchema>,
     /// The fields of the payload that are wanted, as nested types.
     pub payload: Fields,
     /// Names of the payload's own fields that the contract requires.
     pub required: Vec<String>,
     /// Whether a message without a key is a dead letter.
     pub key_required: bool,
+    /// The payload's field that a message's key must be; a message that says two things is a dead letter.
+    pub key_field: Option<String>,
     /// For people.
     pub description: String,
     /// Who answers for the topic.
@@ -132,7 +173,7 @@ fn raw_fields() -> Vec<Field> {
     ]
 }
 
-const CUSTOM: &[&str] = &["topic", "format", "retention", "owner", "key", "producers", "consumers"];
+const CUSTOM: &[&str] = &["topic", "format", "retention", "owner", "key", "keyField", "producers", "consumers"];
 
 /// A topic's contract as read.
 pub(super) struct Draft {
@@ -196,9 +237,30 @@ pub(super) fn read(reader: &mut Reader<'_>, text: &str) -> Option<Draft> {
     if table.table.ends_with("__dead_letter") {
         reader.note(custom.line_of("topic"), format!("'{topic}' would take the name of a dead-letter table"));
     }
-    let format = reader.optional_text(&custom, "format");
-    if let Some(other) = format.filter(|f| f != "json") {
-        reader.note(custom.line_of("format"), format!("unknown format '{other}'; known is json"));
+    let before = reader.problems.len();
+    let format = match reader.optional_text(&custom, "format") {
+        None => PayloadFormat::Json,
+        Some(name) => PayloadFormat::of(&name).unwrap_or_else(|| {
+            let message = format!("unknown format '{name}'; known are json, avro and protobuf");
+            reader.note(custom.line_of("format"), message);
+            PayloadFormat::Json
+        }),
+    };
+    // Nobody can tell then what a payload is.
+    let payload_is_known = payload_is_known && reader.problems.len() == before;
+    let key_field = reader.optional_text(&custom, "keyField");
+    if let Some(name) = &key_field {
+        let field = properties.iter().find(|property| property.name == *name);
+        let message = match field.map(|field| &field.data_type) {
+            Some(DataType::Utf8 | DataType::Int64) => None,
+            Some(_) => Some(format!("keyField '{name}' is no string and no integer")),
+            // What could not be understood may have been it.
+            None if !payload_is_known => None,
+            None => Some(format!("keyField '{name}' is no field of the payload")),
+        };
+        if let Some(message) = message {
+            reader.note(custom.line_of("keyField"), message);
+        }
     }
     let key = reader.optional_text(&custom, "key");
     if let Some(other) = key.as_deref().filter(|k| !matches!(*k, "required" | "optional")) {
@@ -207,7 +269,9 @@ pub(super) fn read(reader: &mut Reader<'_>, text: &str) -> Option<Draft> {
     let contract = TopicContract {
         dead_letter: table.dead_letter(),
         table,
-        format: PayloadFormat::Json,
+        format,
+        schema: None,
+        key_field,
         required: properties.iter().filter(|p| p.required).map(|p| p.name.clone()).collect(),
         payload: properties.into_iter().map(|p| Field::new(p.name, p.data_type, true)).collect(),
         key_required: key.as_deref() == Some("required"),

@@ -157,6 +157,13 @@ fn tail(log: &str) -> String {
     lines[lines.len().saturating_sub(15)..].join("\n")
 }
 
+/// `lakeward trace` of a key, by the configuration of a run and settings above it.
+pub(super) fn trace(run: &Run, settings: &[(&str, &str)], topic: &str, key: &str) -> String {
+    let mut command = command();
+    command.args(["trace", "--config"]).arg(&run.config).args(["--topic", topic, "--key", key]);
+    succeed(command.envs(settings.iter().copied()))
+}
+
 /// `lakeward produce` by another configuration, to whatever end.
 pub(super) fn produce_as(config: &Path, arguments: &[&str], files: &[&Path]) -> std::process::Output {
     let mut command = command();
