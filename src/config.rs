@@ -3,6 +3,7 @@
 //! `lakeward.example.toml` explains each key. Secrets come from the environment or from files, never from the document.
 //! What can be wrong with a value is found here, with its line, and not when it is first used.
 
+mod maintenance;
 mod reader;
 mod sections;
 #[cfg(test)]
@@ -32,6 +33,8 @@ pub(crate) struct Config {
     pub(crate) storage: Storage,
     /// None in a process that only answers queries.
     pub(crate) ingest: Option<Ingest>,
+    /// None in a process that only answers queries, and where it is switched off.
+    pub(crate) maintenance: Option<Maintenance>,
     /// None in a process that only ingests.
     pub(crate) answers: Option<Answers>,
     pub(crate) http: SocketAddr,
@@ -94,6 +97,13 @@ pub(crate) struct Ingest {
     pub(crate) on_gap: OnGap,
     /// What is older when it becomes visible is told by a warning.
     pub(crate) freshness_objective: Duration,
+}
+
+/// What keeps the tables healthy, and how often it looks at them.
+#[derive(Debug, Clone)]
+pub(crate) struct Maintenance {
+    pub(crate) interval: Duration,
+    pub(crate) config: lakeward_tables::maintenance::MaintenanceConfig,
 }
 
 /// Who may ask, and how they are answered.
@@ -185,6 +195,7 @@ impl Config {
         let storage = sections::storage(&reader.section("storage"));
         let kafka = sections::kafka(&reader.section("kafka"), only != Some(Part::Query));
         let ingest = sections::ingest(&reader.section("ingest"), kafka);
+        let maintenance = maintenance::maintenance(&reader.section("maintenance"));
         let answers = sections::answers(&reader, only != Some(Part::Ingest));
         let http = sections::address(&reader.section("http"), "127.0.0.1:8080");
         let log = sections::log(&reader.section("log"));
@@ -194,6 +205,7 @@ impl Config {
                 lakehouse: folder,
                 storage,
                 ingest: ingest.filter(|_| only != Some(Part::Query)),
+                maintenance: maintenance.filter(|_| only != Some(Part::Query)),
                 answers: answers.filter(|_| only != Some(Part::Ingest)),
                 http,
                 log_format,

@@ -1,19 +1,20 @@
 //! Opening a table, and creating it where it is absent.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Schema};
 use deltalake_core::kernel::engine::arrow_conversion::{TryIntoArrow, TryIntoKernel};
-use deltalake_core::kernel::transaction::CommitProperties;
-use deltalake_core::kernel::{StructField, StructType};
-use deltalake_core::logstore::LogStoreRef;
+use deltalake_core::kernel::transaction::{CommitData, CommitProperties, TransactionError};
+use deltalake_core::kernel::{Action, Metadata, MetadataExt, StructField, StructType};
+use deltalake_core::logstore::{CommitOrBytes, LogStoreRef};
 use deltalake_core::operations::create::CreateBuilder;
-use deltalake_core::protocol::SaveMode;
+use deltalake_core::protocol::{DeltaOperation, SaveMode};
 use deltalake_core::table::state::DeltaTableState;
 
 use super::layout::Layout;
 use super::position::delta;
-use crate::TablesError;
+use crate::{ENGINE_PREFIX, TablesError};
 
 /// The newest state of the table, which is created first where it is absent. Of two creators one wins, and both get
 /// the winner's table.
@@ -28,9 +29,46 @@ pub(super) async fn open_or_create(layout: &Arc<Layout>, log: &LogStoreRef) -> R
             return Err(error);
         }
     }
-    let state = DeltaTableState::try_new(log.as_ref(), None).await.map_err(exists)?;
+    let mut state = DeltaTableState::try_new(log.as_ref(), None).await.map_err(exists)?;
+    while let Some(metadata) = with_engine_columns(layout, &state)? {
+        let actions = vec![Action::Metadata(metadata)];
+        let operation = DeltaOperation::AddColumn { fields: Vec::new() };
+        let commit = CommitData::new(actions, operation, HashMap::new(), Vec::new());
+        let bytes = commit.get_bytes().map_err(|error| exists(error.into()))?;
+        let put = log.write_commit_entry(state.version() + 1, CommitOrBytes::LogBytes(bytes), uuid::Uuid::new_v4());
+        match put.await {
+            // Whoever was first may have added them.
+            Ok(()) | Err(TransactionError::VersionAlreadyExists(_)) => {
+                state = DeltaTableState::try_new(log.as_ref(), None).await.map_err(exists)?;
+            }
+            Err(error) => return Err(exists(error.into())),
+        }
+    }
     verify(layout, &state)?;
     Ok(state)
+}
+
+/// The metadata with the engine's columns that a table lacks, for it was made before they were; none where it has all. They
+/// are NULL in the files that are there, which is what they mean.
+fn with_engine_columns(layout: &Layout, state: &DeltaTableState) -> Result<Option<Metadata>, TablesError> {
+    let arrow = |source| TablesError::Arrow { table: layout.name.clone(), source };
+    let stored: Schema = state.schema().as_ref().try_into_arrow().map_err(arrow)?;
+    let missing: Vec<_> = layout
+        .physical
+        .fields()
+        .iter()
+        .filter(|field| field.name().starts_with(ENGINE_PREFIX) && stored.field_with_name(field.name()).is_err())
+        .collect();
+    if missing.is_empty() {
+        return Ok(None);
+    }
+    let mut fields: Vec<StructField> = state.schema().fields().cloned().collect();
+    let added = Schema::new(missing.into_iter().cloned().collect::<Vec<_>>());
+    let added: StructType = (&added).try_into_kernel().map_err(arrow)?;
+    fields.extend(added.fields().cloned());
+    let schema = StructType::try_new(fields).map_err(|error| delta(&layout.name, error.into()))?;
+    let metadata = state.metadata().clone().with_schema(&schema).map_err(|error| delta(&layout.name, error.into()))?;
+    Ok(Some(metadata))
 }
 
 async fn create(layout: &Layout, log: &LogStoreRef) -> Result<(), TablesError> {

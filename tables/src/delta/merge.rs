@@ -1,183 +1,441 @@
-//! Upsert: the newest event of a key is its row.
+//! Merge: events that replace those before them of their key.
 //!
-//! A row is newer by (version, time, epoch, offset), compared in this order; a missing version is older than any.
-//! Deleted keys keep a marker, without which a late older event would bring the row back. Markers are kept for good.
+//! Newest wins, by (version, time, epoch, offset), in whatever order events come. In an `upsert` table every event is
+//! compared with what is there. In a `corrected` table an event is compared when it is a correction, or when its key was
+//! corrected before; of such a key only the newest event's rows are left, and they are marked as corrected, so that the next
+//! event of the key is compared as well. Events of keys that nobody corrected are appended and compared with nothing.
+//!
+//! Files that hold a losing row are written anew without it, batch by batch; small ones go into the file of the commit, so
+//! that a table of a few keys stays a few files. What one attempt has read and written is kept for the next one.
 
-use std::cmp::Ordering;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int64Array, UInt32Array, new_null_array};
-use arrow::compute::{cast, interleave_record_batch};
-use arrow::datatypes::{DataType, Field, Int64Type, Schema};
+use arrow::array::{Array, BooleanArray, UInt32Array};
+use arrow::compute::{filter_record_batch, take_record_batch};
 use arrow::record_batch::RecordBatch;
-use arrow::row::{RowConverter, SortField};
+use futures::TryStreamExt;
+use object_store::ObjectStore;
 
-use super::layout::{Layout, reading_type};
-use crate::{DELETED_COLUMN, ENGINE_PREFIX, EPOCH_COLUMN, OFFSET_COLUMN, TIME_COLUMN, TablesError, VERSION_COLUMN};
+use super::filter::KeyFilter;
+use super::keys::{ExactKeys, Order, Wanted, flag, hashes, is_set, orders};
+use super::layout::Layout;
+use super::parquet_file::{self, Output, WrittenFile, open, parquet_error};
+use super::physical::{as_declared, from_file, marked};
+use super::scan::{Found, Scan, ScanCache};
+use super::snapshot::{DataFile, State};
+use crate::{CORRECTED_COLUMN, TablesError};
 
-/// Position of a row among events of its key.
-type Order = (i64, i64, i64, i64);
+/// A file of no bucket that is not larger goes into the commit's own file when it loses a row …
+const FOLDED_FILE: u64 = 4 << 20;
+/// … as long as they are not more than this together.
+const FOLDED_TOGETHER: u64 = 16 << 20;
 
-/// Brings a writer's batch to the physical schema of the table: columns by name, the engine's missing ones as NULL. Texts
-/// and bytes may come as views; where rows are compared, all have the declared types afterwards.
-pub(crate) fn to_physical(layout: &Layout, batch: &RecordBatch) -> Result<RecordBatch, TablesError> {
-    let schema_error = |message: String| TablesError::Schema { table: layout.name.clone(), message };
-    for field in batch.schema_ref().fields() {
-        if layout.physical.column_with_name(field.name()).is_none() {
-            return Err(schema_error(format!("rows have a column '{}' that the table has not", field.name())));
-        }
-    }
-    let mut columns: Vec<ArrayRef> = Vec::with_capacity(layout.physical.fields().len());
-    for field in layout.physical.fields() {
-        let name = field.name().as_str();
-        let column = match batch.column_by_name(name) {
-            Some(column) if name == DELETED_COLUMN => live_as_null(column).map_err(schema_error)?,
-            Some(column) if column.data_type() == field.data_type() => column.clone(),
-            Some(column) if *column.data_type() == reading_type(field.data_type()) => match layout.key {
-                None => column.clone(),
-                Some(_) => cast(column, field.data_type()).map_err(|error| schema_error(error.to_string()))?,
-            },
-            // Lists differ in the name of their element, structs in nullability: same bytes, other labels.
-            Some(column) if field.data_type().is_nested() => cast(column, field.data_type()).map_err(|_| {
-                schema_error(format!("column '{name}' is {}, not {}", column.data_type(), field.data_type()))
-            })?,
-            Some(column) => {
-                let (given, wanted) = (column.data_type(), field.data_type());
-                return Err(schema_error(format!("column '{name}' is {given}, not {wanted}")));
+/// What one commit wants to merge, and what its attempts have found out so far.
+pub(crate) struct Merge {
+    layout: Arc<Layout>,
+    store: Arc<dyn ObjectStore>,
+    key: Vec<String>,
+    exact: ExactKeys,
+    primary: ExactKeys,
+    /// Rows that replace others, in the declared types.
+    corrections: Vec<RecordBatch>,
+    /// All others, with the hashes of their keys.
+    plain: Vec<(RecordBatch, Vec<u64>)>,
+    chosen: Option<Chosen>,
+    scanned: HashMap<String, Vec<Found>>,
+    rewritten: HashMap<String, (Touch, Option<WrittenFile>)>,
+    fresh: Option<(Fresh, Option<WrittenFile>)>,
+}
+
+/// What is compared with the table, as of one state of the filter.
+struct Chosen {
+    generation: u64,
+    /// Rows that are compared with nothing.
+    plain: Vec<RecordBatch>,
+    compared: Vec<Compared>,
+    wanted: Wanted,
+    buckets: std::collections::BTreeSet<i32>,
+}
+
+struct Compared {
+    rows: RecordBatch,
+    keys: Vec<usize>,
+    orders: Vec<Order>,
+    corrected: Vec<bool>,
+}
+
+/// Rows of a file: those that go, and those that go on as corrected. Both by rising place.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Touch {
+    dropped: Vec<u32>,
+    promoted: Vec<u32>,
+}
+
+/// What the commit's own file is made of.
+#[derive(Debug, PartialEq, Eq)]
+struct Fresh {
+    generation: u64,
+    /// Batch and row of what is compared, and whether its key is corrected.
+    kept: Vec<(usize, u32, bool)>,
+    touched: BTreeMap<String, Touch>,
+    folded: Vec<String>,
+}
+
+/// What a commit brings.
+#[derive(Default)]
+pub(crate) struct Outcome {
+    pub(crate) files: Vec<WrittenFile>,
+    pub(crate) removed: Vec<Arc<DataFile>>,
+    /// Hashes of keys that are corrected from now on.
+    pub(crate) corrected: Vec<u64>,
+}
+
+impl Merge {
+    /// Takes rows of the physical schema apart: those that are corrections, and all others.
+    pub(crate) fn new(
+        layout: &Arc<Layout>,
+        store: &Arc<dyn ObjectStore>,
+        rows: &[RecordBatch],
+    ) -> Result<Self, TablesError> {
+        let key = layout.key.clone().unwrap_or_default();
+        let arrow = |source| TablesError::Arrow { table: layout.name.clone(), source };
+        let (mut corrections, mut plain) = (Vec::new(), Vec::new());
+        for batch in rows {
+            let flags = flag(batch, CORRECTED_COLUMN).filter(|flags| flags.null_count() < flags.len());
+            if layout.upsert {
+                corrections.push(as_declared(layout, batch)?);
+                continue;
             }
-            None if name.starts_with(ENGINE_PREFIX) && (layout.key.is_none() || name == EPOCH_COLUMN) => {
-                new_null_array(field.data_type(), batch.num_rows())
-            }
-            None => return Err(schema_error(format!("rows lack the column '{name}'"))),
-        };
-        columns.push(column);
-    }
-    let given = layout.physical.fields().iter().zip(&columns);
-    let fields = given.map(|(field, column)| field.as_ref().clone().with_data_type(column.data_type().clone()));
-    RecordBatch::try_new(Arc::new(Schema::new(fields.collect::<Vec<Field>>())), columns)
-        .map_err(|source| TablesError::Arrow { table: layout.name.clone(), source })
-}
-
-/// Live rows carry NULL, so that the log's null count tells how many of a file's rows are live.
-fn live_as_null(column: &ArrayRef) -> Result<ArrayRef, String> {
-    let given = column
-        .as_boolean_opt()
-        .ok_or_else(|| format!("column '{DELETED_COLUMN}' is {}, not Boolean", column.data_type()))?;
-    Ok(Arc::new(given.iter().map(|deleted| deleted.filter(|d| *d)).collect::<BooleanArray>()))
-}
-
-/// Splits rows by the bucket of their key.
-pub(crate) fn by_bucket(
-    layout: &Layout,
-    key: &[String],
-    buckets: i32,
-    batches: &[RecordBatch],
-) -> Result<BTreeMap<i32, Vec<RecordBatch>>, TablesError> {
-    let arrow = |source| TablesError::Arrow { table: layout.name.clone(), source };
-    let mut split: BTreeMap<i32, Vec<RecordBatch>> = BTreeMap::new();
-    for batch in batches {
-        let mut indices: BTreeMap<i32, Vec<u32>> = BTreeMap::new();
-        for (row, hash) in hashes(layout, key, batch)?.into_iter().enumerate() {
-            indices.entry((hash % buckets as u64) as i32).or_default().push(row as u32);
-        }
-        for (bucket, rows) in indices {
-            let taken = arrow::compute::take_record_batch(batch, &UInt32Array::from(rows)).map_err(arrow)?;
-            split.entry(bucket).or_default().push(taken);
-        }
-    }
-    Ok(split)
-}
-
-/// FNV-1a over the keys as text: it must stay the same for as long as a table lives, in every process and version.
-fn hashes(layout: &Layout, key: &[String], batch: &RecordBatch) -> Result<Vec<u64>, TablesError> {
-    let mut hashes = vec![0xcbf2_9ce4_8422_2325_u64; batch.num_rows()];
-    for name in key {
-        let texts = match batch.column_by_name(name) {
-            Some(column) => cast(column, &DataType::Utf8)
-                .map_err(|source| TablesError::Arrow { table: layout.name.clone(), source })?,
-            None => return Err(missing_key(layout, name)),
-        };
-        if texts.null_count() > 0 {
-            let message = format!("a row has no value of '{name}', which is in its key");
-            return Err(TablesError::Schema { table: layout.name.clone(), message });
-        }
-        for (hash, text) in hashes.iter_mut().zip(texts.as_string::<i32>()) {
-            let text = text.unwrap_or_default().as_bytes();
-            for byte in (text.len() as u64).to_le_bytes().iter().chain(text) {
-                *hash = (*hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3);
+            let rest = match flags {
+                None => batch.clone(),
+                Some(flags) => {
+                    let is: BooleanArray = flags.iter().map(|flag| Some(flag == Some(true))).collect();
+                    corrections.push(as_declared(layout, &filter_record_batch(batch, &is).map_err(arrow)?)?);
+                    filter_record_batch(batch, &arrow::compute::not(&is).map_err(arrow)?).map_err(arrow)?
+                }
+            };
+            if rest.num_rows() > 0 {
+                let hashes = hashes(layout, &key, &rest)?;
+                plain.push((rest, hashes));
             }
         }
-    }
-    Ok(hashes)
-}
-
-/// One row of each key: the newest of all batches. Of equal ones the later given wins, so that existing rows come first.
-pub(crate) fn newest(
-    layout: &Layout,
-    key: &[String],
-    batches: &[RecordBatch],
-) -> Result<Vec<RecordBatch>, TablesError> {
-    let arrow = |source| TablesError::Arrow { table: layout.name.clone(), source };
-    let fields = key
-        .iter()
-        .map(|name| match layout.physical.field_with_name(name) {
-            Ok(field) => Ok(SortField::new(field.data_type().clone())),
-            Err(_) => Err(missing_key(layout, name)),
+        Ok(Self {
+            exact: ExactKeys::new(layout, &key)?,
+            primary: ExactKeys::new(layout, &layout.primary)?,
+            layout: layout.clone(),
+            store: store.clone(),
+            key,
+            corrections,
+            plain,
+            chosen: None,
+            scanned: HashMap::new(),
+            rewritten: HashMap::new(),
+            fresh: None,
         })
-        .collect::<Result<Vec<_>, _>>()?;
-    let converter = RowConverter::new(fields).map_err(arrow)?;
-    let mut newest: HashMap<Box<[u8]>, (Order, usize, usize)> = HashMap::new();
-    for (at, batch) in batches.iter().enumerate() {
-        let columns = key
+    }
+
+    /// Decides which rows are compared with the table: corrections, and those whose key the filter may have seen.
+    pub(crate) fn choose(&mut self, filter: &KeyFilter, buckets: i32) -> Result<(), TablesError> {
+        if self.chosen.as_ref().is_some_and(|chosen| chosen.generation == filter.generation) {
+            return Ok(());
+        }
+        let layout = &self.layout;
+        let arrow = |source| TablesError::Arrow { table: layout.name.clone(), source };
+        let mut wanted = Wanted::default();
+        let mut compared = Vec::new();
+        let mut compare = |rows: RecordBatch, hashes: &[u64], wanted: &mut Wanted| -> Result<(), TablesError> {
+            let all: Vec<u32> = (0..rows.num_rows() as u32).collect();
+            let keys = wanted.add(layout, &self.exact, &rows, hashes, &all)?;
+            let flags = flag(&rows, CORRECTED_COLUMN);
+            let corrected = (0..rows.num_rows()).map(|row| layout.upsert || is_set(&flags, row)).collect();
+            compared.push(Compared { orders: orders(&rows), keys, corrected, rows });
+            Ok(())
+        };
+        for batch in &self.corrections {
+            compare(batch.clone(), &hashes(layout, &self.key, batch)?, &mut wanted)?;
+        }
+        let here = wanted.hashes.clone();
+        let mut plain = Vec::new();
+        for (batch, hashes) in &self.plain {
+            let hits: Vec<u32> = (0..hashes.len() as u32)
+                .filter(|row| {
+                    let hash = hashes[*row as usize];
+                    here.contains(&hash) || filter.may_contain(hash)
+                })
+                .collect();
+            if hits.is_empty() {
+                plain.push(batch.clone());
+                continue;
+            }
+            let taken = take_record_batch(batch, &UInt32Array::from(hits.clone())).map_err(arrow)?;
+            let theirs: Vec<u64> = hits.iter().map(|row| hashes[*row as usize]).collect();
+            compare(as_declared(layout, &taken)?, &theirs, &mut wanted)?;
+            let mut rest = vec![true; hashes.len()];
+            hits.iter().for_each(|row| rest[*row as usize] = false);
+            plain.push(filter_record_batch(batch, &BooleanArray::from(rest)).map_err(arrow)?);
+        }
+        plain.retain(|batch| batch.num_rows() > 0);
+        let buckets = wanted.hashes.iter().map(|hash| (hash % buckets.max(1) as u64) as i32).collect();
+        self.chosen = Some(Chosen { generation: filter.generation, plain, compared, wanted, buckets });
+        self.scanned.clear();
+        self.fresh = None;
+        Ok(())
+    }
+
+    /// Whether nothing is compared: the rows are appended as they are.
+    pub(crate) fn only_appends(&self) -> bool {
+        self.chosen.as_ref().is_some_and(|chosen| chosen.compared.is_empty())
+    }
+
+    /// Looks, decides and writes. What it returns fits on this state alone.
+    pub(crate) async fn prepare(&mut self, state: &State, cache: &ScanCache) -> Result<Outcome, TablesError> {
+        let Some(chosen) = &self.chosen else { return Ok(Outcome::default()) };
+        let scan = Scan { layout: &self.layout, store: &self.store, cache, key: &self.key };
+        let concerned: Vec<&Arc<DataFile>> = state
+            .files
             .iter()
-            .map(|name| batch.column_by_name(name).cloned().ok_or_else(|| missing_key(layout, name)))
-            .collect::<Result<Vec<_>, _>>()?;
-        let rows = converter.convert_columns(&columns).map_err(arrow)?;
-        let orders = orders(batch);
-        for (row, order) in orders.into_iter().enumerate() {
-            match newest.entry(rows.row(row).as_ref().into()) {
-                std::collections::hash_map::Entry::Occupied(mut entry) => {
-                    if order.cmp(&entry.get().0) != Ordering::Less {
-                        entry.insert((order, at, row));
-                    }
+            .filter(|file| file.bucket.is_none_or(|bucket| chosen.buckets.contains(&bucket)))
+            .collect();
+        for file in &concerned {
+            if !self.scanned.contains_key(&file.path) {
+                self.scanned.insert(file.path.clone(), scan.find(file, &chosen.wanted, &self.exact).await?);
+            }
+        }
+        let cases = self.cases(chosen, &concerned);
+        let touched = self.touched(&cases, &concerned);
+        let kept = self.kept(chosen, &cases)?;
+        let mut together = 0;
+        let folded: Vec<String> = concerned
+            .iter()
+            .filter(|file| touched.contains_key(&file.path) && file.bucket.is_none() && file.meta.size <= FOLDED_FILE)
+            .take_while(|file| {
+                together += file.meta.size;
+                together <= FOLDED_TOGETHER
+            })
+            .map(|file| file.path.clone())
+            .collect();
+        let corrected = chosen.wanted.exact.iter().filter(|(_, key)| cases[**key].touched);
+        let corrected = if self.layout.upsert { Vec::new() } else { self.hashes_of(chosen, corrected.map(|(_, k)| *k)) };
+        let fresh = Fresh { generation: chosen.generation, kept, touched, folded };
+        let by_path: HashMap<&str, &Arc<DataFile>> = concerned.iter().map(|file| (file.path.as_str(), *file)).collect();
+        let removed: Vec<Arc<DataFile>> =
+            fresh.touched.keys().filter_map(|path| by_path.get(path.as_str()).map(|file| Arc::clone(file))).collect();
+        self.write(fresh, &removed).await?;
+        let mut files: Vec<WrittenFile> = self.fresh.iter().filter_map(|(_, file)| file.clone()).collect();
+        for file in &removed {
+            files.extend(self.rewritten.get(&file.path).and_then(|(_, written)| written.clone()));
+        }
+        Ok(Outcome { files, removed, corrected })
+    }
+
+    fn hashes_of(&self, chosen: &Chosen, keys: impl Iterator<Item = usize>) -> Vec<u64> {
+        let keys: std::collections::HashSet<usize> = keys.collect();
+        let mut all = Vec::new();
+        for compared in &chosen.compared {
+            // They could be hashed before: the columns are there, and without NULL.
+            let hashes = hashes(&self.layout, &self.key, &compared.rows).unwrap_or_default();
+            all.extend(hashes.iter().zip(&compared.keys).filter(|(_, key)| keys.contains(key)).map(|(hash, _)| *hash));
+        }
+        all
+    }
+
+    /// What is known of each key.
+    fn cases(&self, chosen: &Chosen, files: &[&Arc<DataFile>]) -> Vec<Case> {
+        let mut cases = vec![Case::default(); chosen.wanted.exact.len()];
+        for found in files.iter().filter_map(|file| self.scanned.get(&file.path)).flatten() {
+            let case = &mut cases[found.key];
+            case.there = case.there.max(Some(found.order));
+            case.touched |= found.corrected || self.layout.upsert;
+        }
+        for compared in &chosen.compared {
+            for ((key, order), corrected) in compared.keys.iter().zip(&compared.orders).zip(&compared.corrected) {
+                let case = &mut cases[*key];
+                case.given = case.given.max(Some(*order));
+                case.touched |= *corrected;
+            }
+        }
+        cases
+    }
+
+    /// The rows of files that go, or go on as corrected.
+    fn touched(&self, cases: &[Case], files: &[&Arc<DataFile>]) -> BTreeMap<String, Touch> {
+        let mut touched = BTreeMap::new();
+        for file in files {
+            let mut touch = Touch::default();
+            for found in self.scanned.get(&file.path).into_iter().flatten() {
+                let case = &cases[found.key];
+                if !case.touched {
+                    continue;
                 }
-                std::collections::hash_map::Entry::Vacant(entry) => {
-                    entry.insert((order, at, row));
+                if case.stays() && Some(found.order) == case.there {
+                    if !found.corrected && !self.layout.upsert {
+                        touch.promoted.push(found.row);
+                    }
+                } else {
+                    touch.dropped.push(found.row);
+                }
+            }
+            if touch != Touch::default() {
+                touched.insert(file.path.clone(), touch);
+            }
+        }
+        touched
+    }
+
+    /// The given rows that come into the table.
+    fn kept(&self, chosen: &Chosen, cases: &[Case]) -> Result<Vec<(usize, u32, bool)>, TablesError> {
+        // Of two events with the same place in the order one row of each primary key is left, the one given last.
+        let mut last: HashMap<Box<[u8]>, usize> = HashMap::new();
+        let mut kept: Vec<Option<(usize, u32, bool)>> = Vec::new();
+        for (at, compared) in chosen.compared.iter().enumerate() {
+            let all: Vec<u32> = (0..compared.rows.num_rows() as u32).collect();
+            let primary = self.primary.of(&self.layout, &compared.rows, &all)?;
+            for (row, primary) in primary.into_iter().enumerate() {
+                let case = &cases[compared.keys[row]];
+                if !case.touched {
+                    kept.push(Some((at, row as u32, false)));
+                } else if !case.stays() && Some(compared.orders[row]) == case.given {
+                    if let Some(before) = last.insert(primary, kept.len()) {
+                        kept[before] = None;
+                    }
+                    kept.push(Some((at, row as u32, true)));
                 }
             }
         }
+        Ok(kept.into_iter().flatten().collect())
     }
-    if newest.is_empty() {
-        return Ok(Vec::new());
+
+    /// Writes the commit's own file and those that lose a row, where that was not done for an earlier attempt.
+    async fn write(&mut self, fresh: Fresh, removed: &[Arc<DataFile>]) -> Result<(), TablesError> {
+        let is_done = self.fresh.as_ref().is_some_and(|(done, _)| *done == fresh);
+        let mut own = if is_done { None } else { Some(self.begin(&fresh).await?) };
+        for file in removed {
+            let touch = &fresh.touched[&file.path];
+            let folded = fresh.folded.contains(&file.path);
+            let written = self.rewritten.get(&file.path).is_some_and(|(done, _)| done == touch);
+            let mut other = match folded || written {
+                true => None,
+                false => Some(Output::new(&self.layout, &self.store, file.bucket, 2, file.bucket.is_some())?),
+            };
+            let wanted_here = own.is_some() && (folded || !touch.promoted.is_empty());
+            if other.is_some() || wanted_here {
+                self.copy(file, touch, folded, own.as_mut(), other.as_mut()).await?;
+            }
+            if let Some(other) = other {
+                self.rewritten.insert(file.path.clone(), (touch.clone(), other.finish().await?));
+            } else if folded {
+                self.rewritten.remove(&file.path);
+            }
+        }
+        if let Some(own) = own {
+            self.fresh = Some((fresh, own.finish().await?));
+        }
+        Ok(())
     }
-    let mut winners: Vec<(usize, usize)> = newest.into_values().map(|(_, batch, row)| (batch, row)).collect();
-    winners.sort_unstable();
-    let batches: Vec<&RecordBatch> = batches.iter().collect();
-    winners.chunks(64 * 1024).map(|chunk| interleave_record_batch(&batches, chunk).map_err(arrow)).collect()
+
+    /// The commit's own file with the rows that were given.
+    async fn begin(&self, fresh: &Fresh) -> Result<Output, TablesError> {
+        let mut own = Output::new(&self.layout, &self.store, None, 2, false)?;
+        let Some(chosen) = &self.chosen else { return Ok(own) };
+        for batch in &chosen.plain {
+            own.write(batch).await?;
+        }
+        for (at, compared) in chosen.compared.iter().enumerate() {
+            for corrected in [false, true] {
+                let rows = fresh.kept.iter().filter(|(batch, _, is)| *batch == at && *is == corrected);
+                let indices = UInt32Array::from_iter_values(rows.map(|(_, row, _)| *row));
+                let taken = take_record_batch(&compared.rows, &indices)
+                    .map_err(|source| TablesError::Arrow { table: self.layout.name.clone(), source })?;
+                own.write(&marked(&self.layout, &taken, corrected)?).await?;
+            }
+        }
+        Ok(own)
+    }
+
+    /// Copies what is left of a file, and what goes on as corrected.
+    async fn copy(
+        &self,
+        file: &DataFile,
+        touch: &Touch,
+        folded: bool,
+        mut own: Option<&mut Output>,
+        mut other: Option<&mut Output>,
+    ) -> Result<(), TablesError> {
+        let arrow = |source| TablesError::Arrow { table: self.layout.name.clone(), source };
+        let builder = open(&self.layout, &self.store, file).await?;
+        let mut stream = builder.build().map_err(|source| parquet_error(&self.layout, source))?;
+        let mut base = 0_u32;
+        while let Some(batch) = stream.try_next().await.map_err(|source| parquet_error(&self.layout, source))? {
+            let rows = batch.num_rows() as u32;
+            let batch = from_file(&self.layout, &batch)?;
+            let (dropped, promoted) = (within(&touch.dropped, base, rows), within(&touch.promoted, base, rows));
+            if let Some(own) = own.as_deref_mut().filter(|_| !promoted.is_empty()) {
+                let indices = UInt32Array::from_iter_values(promoted.iter().map(|row| row - base));
+                let taken = take_record_batch(&batch, &indices).map_err(arrow)?;
+                own.write(&marked(&self.layout, &taken, true)?).await?;
+            }
+            let left = match dropped.len() + promoted.len() {
+                0 => batch,
+                _ => {
+                    let mut left = vec![true; rows as usize];
+                    dropped.iter().chain(promoted).for_each(|row| left[(row - base) as usize] = false);
+                    filter_record_batch(&batch, &BooleanArray::from(left)).map_err(arrow)?
+                }
+            };
+            if let Some(other) = other.as_deref_mut() {
+                other.write(&left).await?;
+            } else if let Some(own) = own.as_deref_mut().filter(|_| folded) {
+                own.write(&left).await?;
+            }
+            base += rows;
+        }
+        if u64::from(base) != file.rows {
+            let message = format!("a file has {base} rows, and {} according to the log", file.rows);
+            return Err(TablesError::Schema { table: self.layout.name.clone(), message });
+        }
+        Ok(())
+    }
+
+    /// Appends all rows that were given: for a commit that compares nothing.
+    pub(crate) async fn append(&mut self) -> Result<Outcome, TablesError> {
+        if self.fresh.is_none() {
+            let rows = self.chosen.iter().flat_map(|chosen| chosen.plain.iter().cloned()).collect();
+            let file = parquet_file::write(&self.layout, &self.store, rows).await?;
+            let generation = self.chosen.as_ref().map_or(0, |chosen| chosen.generation);
+            let nothing = Fresh { generation, kept: Vec::new(), touched: BTreeMap::new(), folded: Vec::new() };
+            self.fresh = Some((nothing, Some(file)));
+        }
+        let files = self.fresh.iter().filter_map(|(_, file)| file.clone()).collect();
+        Ok(Outcome { files, ..Outcome::default() })
+    }
+
+    /// The hashes of all keys that are appended: for whoever looks for them next, in the same process.
+    pub(crate) fn appended_hashes(&self) -> Vec<u64> {
+        self.plain.iter().flat_map(|(_, hashes)| hashes.iter().copied()).collect()
+    }
 }
 
-fn orders(batch: &RecordBatch) -> Vec<Order> {
-    let column = |name: &str| batch.column_by_name(name).and_then(|c| c.as_primitive_opt::<Int64Type>());
-    let value = |column: Option<&Int64Array>, row: usize, absent: i64| match column {
-        Some(column) if column.is_valid(row) => column.value(row),
-        _ => absent,
-    };
-    let (version, time) = (column(VERSION_COLUMN), column(TIME_COLUMN));
-    let (epoch, offset) = (column(EPOCH_COLUMN), column(OFFSET_COLUMN));
-    (0..batch.num_rows())
-        .map(|row| {
-            (
-                value(version, row, i64::MIN),
-                value(time, row, i64::MIN),
-                value(epoch, row, 0),
-                value(offset, row, i64::MIN),
-            )
-        })
-        .collect()
+/// What is known of one key.
+#[derive(Debug, Clone, Default)]
+struct Case {
+    /// The newest event that is there.
+    there: Option<Order>,
+    /// The newest that is given.
+    given: Option<Order>,
+    /// Whether the newest replaces all others.
+    touched: bool,
 }
 
-fn missing_key(layout: &Layout, name: &str) -> TablesError {
-    let message = format!("key column '{name}' is not a column of the rows");
-    TablesError::Schema { table: layout.name.clone(), message }
+impl Case {
+    fn stays(&self) -> bool {
+        self.there.is_some() && self.there >= self.given
+    }
+}
+
+/// The places of a sorted list in a range.
+fn within(places: &[u32], base: u32, rows: u32) -> &[u32] {
+    let from = places.partition_point(|place| *place < base);
+    let until = places.partition_point(|place| *place < base + rows);
+    &places[from..until]
 }

@@ -4,6 +4,9 @@
 
 mod clinic;
 mod contracts;
+mod corrections;
+mod duplicates;
 mod fencing;
+mod maintenance;
 mod reading;
 mod upserts;
