@@ -51,12 +51,7 @@ pub(crate) async fn one(rows: u64) -> anyhow::Result<()> {
     let (seconds, peak) = (begun.elapsed().as_secs_f64(), status("VmHWM:")?.saturating_sub(before));
     let after = lake.fresh_snapshot(&table).await?;
     anyhow::ensure!(after.rows == rows, "{} rows after the merge, and not {rows}", after.rows);
-    println!(
-        "{rows:>10} {:>9} {:>6} {seconds:>12.2} {:>10}",
-        snapshot.bytes >> 20,
-        snapshot.files,
-        peak >> 10
-    );
+    println!("{rows:>10} {:>9} {:>6} {seconds:>12.2} {:>10}", snapshot.bytes >> 20, snapshot.files, peak >> 10);
     Ok(())
 }
 

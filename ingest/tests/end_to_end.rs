@@ -223,10 +223,7 @@ impl Bench {
                 "curated/results.sql",
                 "SELECT _lw_row, payload['id'] AS result_id, unnest(payload['values']) AS value FROM event",
             ),
-            (
-                "curated/moves.sql",
-                "SELECT _lw_row, payload['id'] AS move_id, payload['version'] AS version FROM event",
-            ),
+            ("curated/moves.sql", "SELECT _lw_row, payload['id'] AS move_id, payload['version'] AS version FROM event"),
             ("curated/persons.sql", "SELECT _lw_row, key AS person_id, payload['name'] AS name FROM event"),
         ];
         let sql = folder.path().join("sql");

@@ -2,9 +2,7 @@
 
 use std::time::Duration;
 
-use lakeward_tables::maintenance::{
-    LEAST_FILE_RETENTION, LEAST_LOG_RETENTION, MOST_FILE_RETENTION, MaintenanceConfig,
-};
+use lakeward_tables::maintenance::{LEAST_FILE_RETENTION, LEAST_LOG_RETENTION, MOST_FILE_RETENTION, MaintenanceConfig};
 
 use super::Maintenance;
 use super::reader::Section;

@@ -323,7 +323,8 @@ fn maintenance_is_on_unless_it_is_switched_off_and_deletes_nothing_too_soon() {
     let hasty = "[maintenance]\ninterval = \"0s\"\ntarget_file_size = \"1KB\"\nlog_retention = \"5m\"\n\
                  file_retention = \"8d\"\nlease = \"1s\"\n";
     let told = parse(&format!("{GOOD}{hasty}"), &[]).unwrap_err();
-    let lines = ["8: `interval`", "9: `target_file_size`", "10: `log_retention`", "11: `file_retention`", "12: `lease`"];
+    let lines =
+        ["8: `interval`", "9: `target_file_size`", "10: `log_retention`", "11: `file_retention`", "12: `lease`"];
     let expected: Vec<String> = lines.iter().map(|line| format!("lakeward.toml:{line}")).collect();
     assert_told(&told, &expected.iter().map(String::as_str).collect::<Vec<_>>());
 }

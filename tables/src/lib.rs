@@ -18,8 +18,8 @@ mod problem;
 mod storage;
 
 pub use contract::{
-    Column, Deduplication, Expression, GovernedTable, Lakehouse, Mode, PayloadFormat, QualityRule, Reading, SourceSelect,
-    TableContract, Tombstone, TopicContract, Unread, dead_letter_schema, raw_schema,
+    Column, Deduplication, Expression, GovernedTable, Lakehouse, Mode, PayloadFormat, QualityRule, Reading,
+    SourceSelect, TableContract, Tombstone, TopicContract, Unread, dead_letter_schema, raw_schema,
 };
 pub use delta::{Change, Committed, Gap, Progress, Snapshot, reading_schema, reading_type};
 pub use error::TablesError;

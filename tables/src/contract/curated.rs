@@ -197,7 +197,8 @@ pub(super) fn read(reader: &mut Reader<'_>, text: &str) -> Option<Draft> {
             reader.note(custom.line_of("tombstone"), "an append table has nothing to delete");
         }
     }
-    let known = columns_are_known.then(|| columns.iter().map(|column| (column.name.as_str(), column.required)).collect());
+    let known =
+        columns_are_known.then(|| columns.iter().map(|column| (column.name.as_str(), column.required)).collect());
     let rest = events::Rest { mode, primary_key: &primary_key, columns: known };
     let events = events::read(reader, &custom, &rest);
     let subject = reader.optional_text(&custom, "subject");

@@ -51,7 +51,8 @@ pub(super) fn read(reader: &mut Reader<'_>, custom: &Entries<'_>, rest: &Rest<'_
         }
     }
     if mode == Some(Mode::Corrected) && custom.get("correction").is_none() {
-        let message = "a table of mode corrected needs 'correction': which events replace those before them of their key";
+        let message =
+            "a table of mode corrected needs 'correction': which events replace those before them of their key";
         reader.note(custom.line_of("mode"), message);
     }
     let begins_the_key = !replaces.is_empty() && rest.primary_key.starts_with(&replaces);
@@ -83,7 +84,8 @@ fn deduplication(reader: &mut Reader<'_>, custom: &Entries<'_>, rest: &Rest<'_>)
     }
     let key = reader.texts(&map, "key");
     if key.is_empty() {
-        reader.note(map.line_of("key"), "'deduplicate' needs a key: the columns that an event and its repetition share");
+        reader
+            .note(map.line_of("key"), "'deduplicate' needs a key: the columns that an event and its repetition share");
     }
     if let Some(columns) = &rest.columns {
         for name in &key {
@@ -118,7 +120,10 @@ fn duration(reader: &mut Reader<'_>, entries: &Entries<'_>, key: &str, default: 
     match seconds {
         Some(seconds) => Duration::from_secs(seconds),
         None => {
-            reader.note(entries.line_of(key), format!("{key} wants a number and a unit, such as \"1 hour\" or \"90 days\""));
+            reader.note(
+                entries.line_of(key),
+                format!("{key} wants a number and a unit, such as \"1 hour\" or \"90 days\""),
+            );
             default
         }
     }

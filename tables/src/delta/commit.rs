@@ -122,8 +122,7 @@ impl Table {
             (Change::Append { .. }, Some(_)) => return Err(wrong("is a corrected table and takes no appends")),
         };
         let filled = given.iter().filter(|batch| batch.num_rows() > 0);
-        let rows: Vec<RecordBatch> =
-            filled.map(|batch| to_physical(&self.layout, batch)).collect::<Result<_, _>>()?;
+        let rows: Vec<RecordBatch> = filled.map(|batch| to_physical(&self.layout, batch)).collect::<Result<_, _>>()?;
         if rows.is_empty() {
             return Ok(Work::Nothing);
         }

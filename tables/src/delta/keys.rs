@@ -91,18 +91,13 @@ impl ExactKeys {
             })
             .collect::<Result<Vec<_>, _>>()?;
         let fields = columns.iter().map(|(_, data_type)| SortField::new(data_type.clone())).collect();
-        let converter = RowConverter::new(fields)
-            .map_err(|source| TablesError::Arrow { table: layout.name.clone(), source })?;
+        let converter =
+            RowConverter::new(fields).map_err(|source| TablesError::Arrow { table: layout.name.clone(), source })?;
         Ok(Self { columns, converter })
     }
 
     /// The keys of some rows of a batch.
-    pub(crate) fn of(
-        &self,
-        layout: &Layout,
-        batch: &RecordBatch,
-        rows: &[u32],
-    ) -> Result<Vec<Box<[u8]>>, TablesError> {
+    pub(crate) fn of(&self, layout: &Layout, batch: &RecordBatch, rows: &[u32]) -> Result<Vec<Box<[u8]>>, TablesError> {
         let arrow = |source| TablesError::Arrow { table: layout.name.clone(), source };
         let indices = UInt32Array::from(rows.to_vec());
         let mut columns = Vec::with_capacity(self.columns.len());

@@ -231,7 +231,9 @@ async fn open_with(
 pub(crate) fn parquet_error(layout: &Layout, error: parquet::errors::ParquetError) -> TablesError {
     match error {
         parquet::errors::ParquetError::External(source) => match source.downcast::<object_store::Error>() {
-            Ok(source) => TablesError::Storage { action: format!("reading a file of {}", layout.name), source: *source },
+            Ok(source) => {
+                TablesError::Storage { action: format!("reading a file of {}", layout.name), source: *source }
+            }
             Err(other) => TablesError::Parquet {
                 table: layout.name.clone(),
                 source: parquet::errors::ParquetError::External(other),

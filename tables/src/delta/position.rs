@@ -178,7 +178,8 @@ mod tests {
             )
         };
         for (version, (partition, next)) in [(0, 5), (1, 7), (0, 9)].into_iter().enumerate() {
-            positions.apply(Entry::parse(&table, version as u64, &commit(partition, next).into()).unwrap().transactions);
+            positions
+                .apply(Entry::parse(&table, version as u64, &commit(partition, next).into()).unwrap().transactions);
         }
         positions.apply(BTreeMap::from([("lakeward/maintenance".into(), 3)]));
         assert_eq!(positions.of_app("lakeward/maintenance"), Some(3));

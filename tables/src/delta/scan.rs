@@ -95,7 +95,8 @@ impl Scan<'_> {
             return Ok(Vec::new());
         }
         let mut builder = open(self.layout, self.store, file).await?;
-        let groups: Vec<usize> = builder.metadata().row_groups().iter().map(|group| group.num_rows() as usize).collect();
+        let groups: Vec<usize> =
+            builder.metadata().row_groups().iter().map(|group| group.num_rows() as usize).collect();
         let mut kept = Vec::new();
         for group in 0..groups.len() {
             if self.may_have(&mut builder, group, wanted).await? {
@@ -109,10 +110,8 @@ impl Scan<'_> {
         let columns = [VERSION_COLUMN, TIME_COLUMN, EPOCH_COLUMN, OFFSET_COLUMN, CORRECTED_COLUMN];
         let columns = self.key.iter().map(String::as_str).chain(columns);
         let mask = ProjectionMask::columns(builder.parquet_schema(), columns);
-        let mut starts: VecDeque<(usize, usize)> = kept
-            .iter()
-            .map(|group| (groups.iter().take(*group).sum::<usize>(), groups[*group]))
-            .collect();
+        let mut starts: VecDeque<(usize, usize)> =
+            kept.iter().map(|group| (groups.iter().take(*group).sum::<usize>(), groups[*group])).collect();
         let mut stream = builder
             .with_row_groups(kept)
             .with_projection(mask)
@@ -125,7 +124,8 @@ impl Scan<'_> {
             let hits: Vec<u32> =
                 (0..hashes.len() as u32).filter(|row| wanted.hashes.contains(&hashes[*row as usize])).collect();
             // A batch ends where its row group does, or earlier: else the places would be others', and others' rows removed.
-            let Some((start, rows)) = starts.front().copied().filter(|(_, rows)| within + batch.num_rows() <= *rows) else {
+            let Some((start, rows)) = starts.front().copied().filter(|(_, rows)| within + batch.num_rows() <= *rows)
+            else {
                 let message = "the rows of a file do not come group by group".to_owned();
                 return Err(TablesError::Schema { table: self.layout.name.clone(), message });
             };
@@ -198,8 +198,7 @@ impl Scan<'_> {
             builder = builder.with_row_filter(RowFilter::new(vec![Box::new(is_corrected)]));
         }
         let mask = ProjectionMask::columns(builder.parquet_schema(), self.key.iter().map(String::as_str));
-        let mut stream =
-            builder.with_projection(mask).build().map_err(|source| parquet_error(self.layout, source))?;
+        let mut stream = builder.with_projection(mask).build().map_err(|source| parquet_error(self.layout, source))?;
         let mut all = Vec::new();
         while let Some(batch) = stream.try_next().await.map_err(|source| parquet_error(self.layout, source))? {
             all.extend(hashes(self.layout, self.key, &batch)?);

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use datafusion::execution::object_store::ObjectStoreUrl;
 use deltalake_core::logstore::LogStoreRef;
 use object_store::ObjectStore;
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 
 use super::change::{Change, Gap};
 use super::create::open_or_create;
@@ -37,6 +37,9 @@ pub(crate) struct Table {
     store: Arc<dyn ObjectStore>,
     store_url: ObjectStoreUrl,
     known: RwLock<Option<Known>>,
+    /// What this process committed since: whoever looks at the log next begins there. Readers keep what they were given for
+    /// as long as they want it.
+    ahead: Mutex<Option<Arc<State>>>,
     /// Held by the one who reads the log.
     refreshing: tokio::sync::Mutex<()>,
     /// Held by the one who commits: writers of one process need not race each other.
@@ -70,6 +73,7 @@ impl Table {
             store,
             store_url,
             known: RwLock::default(),
+            ahead: Mutex::default(),
             refreshing: tokio::sync::Mutex::default(),
             writing: tokio::sync::Mutex::default(),
             keys: tokio::sync::Mutex::default(),
@@ -113,7 +117,8 @@ impl Table {
 
     pub(crate) async fn snapshot(&self, max_age: Duration) -> Result<Snapshot, TablesError> {
         let known = self.newest(max_age).await?;
-        let made = known.snapshot.get_or_init(|| Snapshot::new(&self.layout, &known.state, &self.store, &self.store_url));
+        let made =
+            known.snapshot.get_or_init(|| Snapshot::new(&self.layout, &known.state, &self.store, &self.store_url));
         Ok(made.clone())
     }
 
@@ -163,11 +168,16 @@ impl Table {
         }
         let asked = Instant::now();
         let newest = match known {
-            Some(known) if known.asked.elapsed() < RELOAD_AFTER => match self.follow(&known.state).await? {
-                Some(state) => known_as(state, asked),
-                None => Known { asked, ..known },
-            },
-            _ => known_as(self.load().await?, asked),
+            Some(known) if known.asked.elapsed() < RELOAD_AFTER => {
+                let ahead = self.ahead.lock().take().filter(|ahead| ahead.version > known.state.version);
+                let base = ahead.unwrap_or_else(|| Arc::clone(&known.state));
+                match self.follow(&base).await? {
+                    Some(state) => known_as(Arc::new(state), asked),
+                    None if base.version > known.state.version => known_as(base, asked),
+                    None => Known { asked, ..known },
+                }
+            }
+            _ => known_as(Arc::new(self.load().await?), asked),
         };
         *self.known.write() = Some(newest.clone());
         Ok(newest)
@@ -198,17 +208,13 @@ impl Table {
     /// Takes over a commit of this process, which it need not read again.
     pub(super) fn committed(&self, before: &State, version: u64, bytes: &Bytes) -> Result<(), TablesError> {
         let entry = Entry::parse(&self.layout.name, version, bytes)?;
-        let mut known = self.known.write();
-        let follows = known.as_ref().is_some_and(|known| known.state.version == before.version);
-        // Somebody may have read it from the log already.
-        if follows && version == before.version + 1 && !entry.wants_reading_anew {
-            let asked = known.as_ref().map_or_else(Instant::now, |known| known.asked);
-            *known = Some(known_as(before.after(&self.layout, vec![entry])?, asked));
+        if version == before.version + 1 && !entry.wants_reading_anew {
+            *self.ahead.lock() = Some(Arc::new(before.after(&self.layout, vec![entry])?));
         }
         Ok(())
     }
 }
 
-fn known_as(state: State, asked: Instant) -> Known {
-    Known { state: Arc::new(state), snapshot: Arc::default(), asked }
+fn known_as(state: Arc<State>, asked: Instant) -> Known {
+    Known { state, snapshot: Arc::default(), asked }
 }

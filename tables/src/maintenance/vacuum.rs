@@ -16,7 +16,8 @@ use crate::delta::Table;
 
 /// Gives how many files were deleted.
 pub(super) async fn vacuum(table: &Table, retention: Duration) -> Result<u64, TablesError> {
-    let storage = |action: &str, source| TablesError::Storage { action: format!("{action} of {}", table.name()), source };
+    let storage =
+        |action: &str, source| TablesError::Storage { action: format!("{action} of {}", table.name()), source };
     let retention = retention.clamp(LEAST_FILE_RETENTION, MOST_FILE_RETENTION);
     let retention = i64::try_from(retention.as_millis()).unwrap_or(i64::MAX);
     // The files are listed before the log is read: what is added between the two is in the log.
@@ -26,7 +27,8 @@ pub(super) async fn vacuum(table: &Table, retention: Duration) -> Result<u64, Ta
         .list(None)
         .try_filter(|file| {
             let name = file.location.as_ref();
-            let data = !name.starts_with("_delta_log/") && !name.starts_with("_lakeward/") && name.ends_with(".parquet");
+            let data =
+                !name.starts_with("_delta_log/") && !name.starts_with("_lakeward/") && name.ends_with(".parquet");
             std::future::ready(data && file.last_modified.timestamp_millis() < cutoff)
         })
         .try_collect()

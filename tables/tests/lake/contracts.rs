@@ -107,7 +107,11 @@ fn what_is_said_of_corrections_and_duplicates_must_make_sense() {
         let moves = replace(MOVES, "key: [move_id], window: 1 hour}", "key: [nothing]}");
         fs::write(dir.join("contracts/curated/moves.odcs.yaml"), moves).unwrap();
         let sales = replace(SALES, "value: append}", "value: corrected}");
-        let sales = replace(&sales, "{name: n, logicalType: integer,", "{name: n, logicalType: integer, required: true, primaryKey: true, primaryKeyPosition: 1,");
+        let sales = replace(
+            &sales,
+            "{name: n, logicalType: integer,",
+            "{name: n, logicalType: integer, required: true, primaryKey: true, primaryKeyPosition: 1,",
+        );
         fs::write(dir.join("contracts/curated/sales.odcs.yaml"), sales).unwrap();
         let buyers = replace(
             BUYERS,
@@ -119,6 +123,7 @@ fn what_is_said_of_corrections_and_duplicates_must_make_sense() {
     let starts = [
         "contracts/curated/buyers.odcs.yaml:11: 'correction' is for tables of mode corrected",
         "contracts/curated/buyers.odcs.yaml:12: 'deduplicate' is for append tables",
+        "contracts/curated/buyers.odcs.yaml:12: 'visits' is in the key of 'deduplicate' and must be required",
         "contracts/curated/moves.odcs.yaml:11: 'deduplicate' needs a window",
         "contracts/curated/moves.odcs.yaml:11: 'nothing' is not a column of the table",
         "contracts/curated/results.odcs.yaml:12: removed is not an SQL expression",

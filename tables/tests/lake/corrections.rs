@@ -35,10 +35,8 @@ fn event(id: u8, kind: Kind, components: i64, time: i64, offset: i64) -> Event {
 
 /// As ingest brings them: of what removes only the key.
 fn rows_of(events: &[Event]) -> RecordBatch {
-    let rows: Vec<(&Event, i64)> = events
-        .iter()
-        .flat_map(|event| (0..event.components.max(1)).map(move |component| (event, component)))
-        .collect();
+    let rows: Vec<(&Event, i64)> =
+        events.iter().flat_map(|event| (0..event.components.max(1)).map(move |component| (event, component))).collect();
     let removes = |event: &Event| event.kind == Kind::Removal;
     let column = |name: &str, array: ArrayRef| (name.to_string(), array, true);
     let numbers = |value: &dyn Fn(&Event, i64) -> Option<i64>| -> ArrayRef {
@@ -61,13 +59,7 @@ fn rows_of(events: &[Event]) -> RecordBatch {
     .unwrap()
 }
 
-async fn commit(
-    lake: &Lake,
-    partition: i32,
-    events: &[Event],
-    from: i64,
-    next: i64,
-) -> Result<Committed, TablesError> {
+async fn commit(lake: &Lake, partition: i32, events: &[Event], from: i64, next: i64) -> Result<Committed, TablesError> {
     let progress = vec![step(partition, from, next)];
     lake.commit(&results(), Change::Correct { rows: vec![rows_of(events)], progress }).await
 }
@@ -134,11 +126,13 @@ async fn a_late_plain_event_of_a_corrected_key_brings_nothing_back_in_no_process
     commit(&one, 0, &corrections, 0, 2).await.unwrap();
     all.extend(corrections);
     // Older ones come later, through a process that has seen none of it, and then through one that has just begun.
-    let late = [event(1, Kind::Plain, 2, 10, 101), event(2, Kind::Plain, 1, 15, 102), event(5, Kind::Plain, 1, 15, 103)];
+    let late =
+        [event(1, Kind::Plain, 2, 10, 101), event(2, Kind::Plain, 1, 15, 102), event(5, Kind::Plain, 1, 15, 103)];
     commit(&two, 1, &late, 101, 104).await.unwrap();
     all.extend(late);
     let third = lake(dir.path()).await;
-    let later = [event(1, Kind::Plain, 2, 11, 104), event(2, Kind::Plain, 1, 16, 105), event(1, Kind::Plain, 1, 30, 106)];
+    let later =
+        [event(1, Kind::Plain, 2, 11, 104), event(2, Kind::Plain, 1, 16, 105), event(1, Kind::Plain, 1, 30, 106)];
     commit(&third, 1, &later, 104, 107).await.unwrap();
     all.extend(later);
     assert_eq!(found(&third).await, model(&all));
@@ -150,9 +144,10 @@ async fn plain_events_are_appended_whatever_was_corrected_and_rewrite_nothing() 
     let dir = tempfile::tempdir().unwrap();
     let lake = lake(dir.path()).await;
     commit(&lake, 0, &[event(1, Kind::Plain, 1, 1, 0), event(1, Kind::Correction, 1, 2, 1)], 0, 2).await.unwrap();
-    for n in 0..5 {
-        let committed = commit(&lake, 0, &[event(10 + n, Kind::Plain, 1, 3, 2 + i64::from(n))], 2 + i64::from(n), 3 + i64::from(n));
-        let committed = committed.await.unwrap();
+    for n in 0..5_u8 {
+        let offset = 2 + i64::from(n);
+        let one = [event(10 + n, Kind::Plain, 1, 3, offset)];
+        let committed = commit(&lake, 0, &one, offset, offset + 1).await.unwrap();
         assert_eq!((committed.files, committed.rows, committed.attempts), (1, 1, 1));
     }
     assert_eq!(lake.fresh_snapshot(&results()).await.unwrap().files, 6);
@@ -184,7 +179,9 @@ async fn a_table_made_before_corrections_were_built_is_read_and_corrected() {
     let first = std::fs::read_to_string(dir.path().join(name)).unwrap();
     let mut before = first.clone();
     for column in ["_lw_deleted", "_lw_corrected"] {
-        let field = format!(",{{\\\"name\\\":\\\"{column}\\\",\\\"type\\\":\\\"boolean\\\",\\\"nullable\\\":true,\\\"metadata\\\":{{}}}}");
+        let field = format!(
+            ",{{\\\"name\\\":\\\"{column}\\\",\\\"type\\\":\\\"boolean\\\",\\\"nullable\\\":true,\\\"metadata\\\":{{}}}}"
+        );
         assert!(before.contains(&field), "{before}");
         before = before.replace(&field, "");
     }

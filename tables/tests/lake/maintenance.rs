@@ -122,7 +122,8 @@ async fn a_marker_goes_when_its_time_is_over() {
     let lake = lake(dir.path()).await;
     for n in 0..20_i64 {
         // Kafka's timestamp is of 1970.
-        let visit = Visit { buyer: format!("buyer-{n}"), visits: (n > 4).then_some(n), version: None, time: 5, offset: n };
+        let visit =
+            Visit { buyer: format!("buyer-{n}"), visits: (n > 4).then_some(n), version: None, time: 5, offset: n };
         let change = Change::Upsert {
             rows: vec![visit_rows(&[visit])],
             key: vec!["buyer_id".into()],

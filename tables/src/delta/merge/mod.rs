@@ -8,22 +8,24 @@
 //! Files that hold a losing row are written anew without it, batch by batch; small ones go into the file of the commit, so
 //! that a table of a few keys stays a few files. What one attempt has read and written is kept for the next one.
 
+mod cases;
+mod write;
+
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use arrow::array::{Array, BooleanArray, UInt32Array};
 use arrow::compute::{filter_record_batch, take_record_batch};
 use arrow::record_batch::RecordBatch;
-use futures::TryStreamExt;
 use object_store::ObjectStore;
 
-use super::filter::KeyFilter;
-use super::keys::{ExactKeys, Order, Wanted, flag, hashes, is_set, orders};
-use super::layout::Layout;
-use super::parquet_file::{self, Output, WrittenFile, open, parquet_error};
-use super::physical::{as_declared, from_file, marked};
-use super::scan::{Found, Scan, ScanCache};
-use super::snapshot::{DataFile, State};
+use crate::delta::filter::KeyFilter;
+use crate::delta::keys::{ExactKeys, Order, Wanted, flag, hashes, is_set, orders};
+use crate::delta::layout::Layout;
+use crate::delta::parquet_file::{self, WrittenFile};
+use crate::delta::physical::as_declared;
+use crate::delta::scan::{Found, Scan, ScanCache};
+use crate::delta::snapshot::{DataFile, State};
 use crate::{CORRECTED_COLUMN, TablesError};
 
 /// A file of no bucket that is not larger goes into the commit's own file when it loses a row …
@@ -216,7 +218,8 @@ impl Merge {
             .map(|file| file.path.clone())
             .collect();
         let corrected = chosen.wanted.exact.iter().filter(|(_, key)| cases[**key].touched);
-        let corrected = if self.layout.upsert { Vec::new() } else { self.hashes_of(chosen, corrected.map(|(_, k)| *k)) };
+        let corrected =
+            if self.layout.upsert { Vec::new() } else { self.hashes_of(chosen, corrected.map(|(_, k)| *k)) };
         let fresh = Fresh { generation: chosen.generation, kept, touched, folded };
         let by_path: HashMap<&str, &Arc<DataFile>> = concerned.iter().map(|file| (file.path.as_str(), *file)).collect();
         let removed: Vec<Arc<DataFile>> =
@@ -240,163 +243,6 @@ impl Merge {
         all
     }
 
-    /// What is known of each key.
-    fn cases(&self, chosen: &Chosen, files: &[&Arc<DataFile>]) -> Vec<Case> {
-        let mut cases = vec![Case::default(); chosen.wanted.exact.len()];
-        for found in files.iter().filter_map(|file| self.scanned.get(&file.path)).flatten() {
-            let case = &mut cases[found.key];
-            case.there = case.there.max(Some(found.order));
-            case.touched |= found.corrected || self.layout.upsert;
-        }
-        for compared in &chosen.compared {
-            for ((key, order), corrected) in compared.keys.iter().zip(&compared.orders).zip(&compared.corrected) {
-                let case = &mut cases[*key];
-                case.given = case.given.max(Some(*order));
-                case.touched |= *corrected;
-            }
-        }
-        cases
-    }
-
-    /// The rows of files that go, or go on as corrected.
-    fn touched(&self, cases: &[Case], files: &[&Arc<DataFile>]) -> BTreeMap<String, Touch> {
-        let mut touched = BTreeMap::new();
-        for file in files {
-            let mut touch = Touch::default();
-            for found in self.scanned.get(&file.path).into_iter().flatten() {
-                let case = &cases[found.key];
-                if !case.touched {
-                    continue;
-                }
-                if case.stays() && Some(found.order) == case.there {
-                    if !found.corrected && !self.layout.upsert {
-                        touch.promoted.push(found.row);
-                    }
-                } else {
-                    touch.dropped.push(found.row);
-                }
-            }
-            if touch != Touch::default() {
-                touched.insert(file.path.clone(), touch);
-            }
-        }
-        touched
-    }
-
-    /// The given rows that come into the table.
-    fn kept(&self, chosen: &Chosen, cases: &[Case]) -> Result<Vec<(usize, u32, bool)>, TablesError> {
-        // Of two events with the same place in the order one row of each primary key is left, the one given last.
-        let mut last: HashMap<Box<[u8]>, usize> = HashMap::new();
-        let mut kept: Vec<Option<(usize, u32, bool)>> = Vec::new();
-        for (at, compared) in chosen.compared.iter().enumerate() {
-            let all: Vec<u32> = (0..compared.rows.num_rows() as u32).collect();
-            let primary = self.primary.of(&self.layout, &compared.rows, &all)?;
-            for (row, primary) in primary.into_iter().enumerate() {
-                let case = &cases[compared.keys[row]];
-                if !case.touched {
-                    kept.push(Some((at, row as u32, false)));
-                } else if !case.stays() && Some(compared.orders[row]) == case.given {
-                    if let Some(before) = last.insert(primary, kept.len()) {
-                        kept[before] = None;
-                    }
-                    kept.push(Some((at, row as u32, true)));
-                }
-            }
-        }
-        Ok(kept.into_iter().flatten().collect())
-    }
-
-    /// Writes the commit's own file and those that lose a row, where that was not done for an earlier attempt.
-    async fn write(&mut self, fresh: Fresh, removed: &[Arc<DataFile>]) -> Result<(), TablesError> {
-        let is_done = self.fresh.as_ref().is_some_and(|(done, _)| *done == fresh);
-        let mut own = if is_done { None } else { Some(self.begin(&fresh).await?) };
-        for file in removed {
-            let touch = &fresh.touched[&file.path];
-            let folded = fresh.folded.contains(&file.path);
-            let written = self.rewritten.get(&file.path).is_some_and(|(done, _)| done == touch);
-            let mut other = match folded || written {
-                true => None,
-                false => Some(Output::new(&self.layout, &self.store, file.bucket, 2, file.bucket.is_some())?),
-            };
-            let wanted_here = own.is_some() && (folded || !touch.promoted.is_empty());
-            if other.is_some() || wanted_here {
-                self.copy(file, touch, folded, own.as_mut(), other.as_mut()).await?;
-            }
-            if let Some(other) = other {
-                self.rewritten.insert(file.path.clone(), (touch.clone(), other.finish().await?));
-            } else if folded {
-                self.rewritten.remove(&file.path);
-            }
-        }
-        if let Some(own) = own {
-            self.fresh = Some((fresh, own.finish().await?));
-        }
-        Ok(())
-    }
-
-    /// The commit's own file with the rows that were given.
-    async fn begin(&self, fresh: &Fresh) -> Result<Output, TablesError> {
-        let mut own = Output::new(&self.layout, &self.store, None, 2, false)?;
-        let Some(chosen) = &self.chosen else { return Ok(own) };
-        for batch in &chosen.plain {
-            own.write(batch).await?;
-        }
-        for (at, compared) in chosen.compared.iter().enumerate() {
-            for corrected in [false, true] {
-                let rows = fresh.kept.iter().filter(|(batch, _, is)| *batch == at && *is == corrected);
-                let indices = UInt32Array::from_iter_values(rows.map(|(_, row, _)| *row));
-                let taken = take_record_batch(&compared.rows, &indices)
-                    .map_err(|source| TablesError::Arrow { table: self.layout.name.clone(), source })?;
-                own.write(&marked(&self.layout, &taken, corrected)?).await?;
-            }
-        }
-        Ok(own)
-    }
-
-    /// Copies what is left of a file, and what goes on as corrected.
-    async fn copy(
-        &self,
-        file: &DataFile,
-        touch: &Touch,
-        folded: bool,
-        mut own: Option<&mut Output>,
-        mut other: Option<&mut Output>,
-    ) -> Result<(), TablesError> {
-        let arrow = |source| TablesError::Arrow { table: self.layout.name.clone(), source };
-        let builder = open(&self.layout, &self.store, file).await?;
-        let mut stream = builder.build().map_err(|source| parquet_error(&self.layout, source))?;
-        let mut base = 0_u32;
-        while let Some(batch) = stream.try_next().await.map_err(|source| parquet_error(&self.layout, source))? {
-            let rows = batch.num_rows() as u32;
-            let batch = from_file(&self.layout, &batch)?;
-            let (dropped, promoted) = (within(&touch.dropped, base, rows), within(&touch.promoted, base, rows));
-            if let Some(own) = own.as_deref_mut().filter(|_| !promoted.is_empty()) {
-                let indices = UInt32Array::from_iter_values(promoted.iter().map(|row| row - base));
-                let taken = take_record_batch(&batch, &indices).map_err(arrow)?;
-                own.write(&marked(&self.layout, &taken, true)?).await?;
-            }
-            let left = match dropped.len() + promoted.len() {
-                0 => batch,
-                _ => {
-                    let mut left = vec![true; rows as usize];
-                    dropped.iter().chain(promoted).for_each(|row| left[(row - base) as usize] = false);
-                    filter_record_batch(&batch, &BooleanArray::from(left)).map_err(arrow)?
-                }
-            };
-            if let Some(other) = other.as_deref_mut() {
-                other.write(&left).await?;
-            } else if let Some(own) = own.as_deref_mut().filter(|_| folded) {
-                own.write(&left).await?;
-            }
-            base += rows;
-        }
-        if u64::from(base) != file.rows {
-            let message = format!("a file has {base} rows, and {} according to the log", file.rows);
-            return Err(TablesError::Schema { table: self.layout.name.clone(), message });
-        }
-        Ok(())
-    }
-
     /// Appends all rows that were given: for a commit that compares nothing.
     pub(crate) async fn append(&mut self) -> Result<Outcome, TablesError> {
         if self.fresh.is_none() {
@@ -414,28 +260,4 @@ impl Merge {
     pub(crate) fn appended_hashes(&self) -> Vec<u64> {
         self.plain.iter().flat_map(|(_, hashes)| hashes.iter().copied()).collect()
     }
-}
-
-/// What is known of one key.
-#[derive(Debug, Clone, Default)]
-struct Case {
-    /// The newest event that is there.
-    there: Option<Order>,
-    /// The newest that is given.
-    given: Option<Order>,
-    /// Whether the newest replaces all others.
-    touched: bool,
-}
-
-impl Case {
-    fn stays(&self) -> bool {
-        self.there.is_some() && self.there >= self.given
-    }
-}
-
-/// The places of a sorted list in a range.
-fn within(places: &[u32], base: u32, rows: u32) -> &[u32] {
-    let from = places.partition_point(|place| *place < base);
-    let until = places.partition_point(|place| *place < base + rows);
-    &places[from..until]
 }
