@@ -18,8 +18,10 @@ pub(crate) enum Kind {
 pub(crate) const TABLES: [(&str, Kind); 3] =
     [("appended", Kind::Append), ("corrected", Kind::Correct), ("upserted", Kind::Upsert)];
 
-/// Keys of the table that is upserted, while it grows old.
-const KEYS: u64 = 20_000;
+/// Keys of the table that is upserted: few, so that it has all of them early and grows old without growing large.
+const KEYS: u64 = 2_000;
+/// A correction is of the event so many before it: most are of what came a short while ago.
+const BACK: u64 = 1_000;
 /// One event in so many corrects an earlier one.
 const CORRECTED: u64 = 50;
 
@@ -86,7 +88,9 @@ pub(crate) fn change(kind: Kind, first: u64, rows: u64) -> anyhow::Result<Change
         Kind::Append => (first..first + rows).collect(),
         // A fixed walk over the keys, so that each is met again and again.
         Kind::Upsert => (first..first + rows).map(|n| n * 7_919 % KEYS).collect(),
-        Kind::Correct => (first..first + rows).map(|n| if n % CORRECTED == 0 { n / 2 } else { n }).collect(),
+        Kind::Correct => (first..first + rows)
+            .map(|n| if n.is_multiple_of(CORRECTED) { n.saturating_sub(BACK) } else { n })
+            .collect(),
     };
     Ok(change_of(kind, rows_of(kind, &numbers, first as i64)?, first, first + rows))
 }
@@ -120,7 +124,8 @@ pub(crate) fn rows_of(kind: Kind, numbers: &[u64], time: i64) -> anyhow::Result<
         columns.push(("_lw_deleted", Arc::new(BooleanArray::from(vec![false; count]))));
     }
     if kind == Kind::Correct {
-        let corrects = numbers.iter().enumerate().map(|(at, _)| Some((time as u64 + at as u64) % CORRECTED == 0));
+        let corrects =
+            numbers.iter().enumerate().map(|(at, _)| Some((time as u64 + at as u64).is_multiple_of(CORRECTED)));
         columns.push(("_lw_corrected", Arc::new(corrects.collect::<BooleanArray>())));
     }
     Ok(RecordBatch::try_from_iter_with_nullable(columns.into_iter().map(|(name, column)| (name, column, true)))?)

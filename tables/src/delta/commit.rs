@@ -42,7 +42,7 @@ pub(crate) const MAINTENANCE: &str = "lakeward/maintenance";
 /// What is to be written, and what earlier attempts have made of it.
 enum Work {
     Nothing,
-    Append { rows: Vec<RecordBatch>, written: Option<WrittenFile> },
+    Append { rows: Vec<RecordBatch>, written: Option<Box<WrittenFile>> },
     Merge(Box<Merge>),
     Deduplicate(Box<Deduplicate>),
 }
@@ -145,9 +145,9 @@ impl Table {
             Work::Append { rows, written } => {
                 let file = match written {
                     Some(file) => file,
-                    None => parquet_file::write(&self.layout, &self.files, rows.clone()).await?,
+                    None => Box::new(parquet_file::write(&self.layout, &self.files, rows.clone()).await?),
                 };
-                let outcome = Outcome { files: vec![file.clone()], ..Outcome::default() };
+                let outcome = Outcome { files: vec![file.as_ref().clone()], ..Outcome::default() };
                 Ok((Work::Append { rows, written: Some(file) }, outcome))
             }
             Work::Deduplicate(mut rows) => {

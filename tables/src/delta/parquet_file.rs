@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arrow::record_batch::RecordBatch;
 use bytes::Bytes;
-use deltalake_core::kernel::{Action, Add};
+use deltalake_core::kernel::Add;
 use object_store::buffered::BufWriter;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt, PutPayload};
@@ -40,12 +40,6 @@ pub(crate) struct WrittenFile {
     pub(crate) add: Add,
     pub(crate) rows: u64,
     pub(crate) bytes: u64,
-}
-
-impl WrittenFile {
-    pub(crate) fn action(&self) -> Action {
-        Action::Add(self.add.clone())
-    }
 }
 
 /// Encodes rows of the physical schema and puts them as one file into the table.

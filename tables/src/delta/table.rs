@@ -95,7 +95,7 @@ impl Table {
     }
 
     /// Rooted at the table.
-    pub(crate) fn store(&self) -> &Arc<dyn ObjectStore> {
+    pub(crate) fn folder(&self) -> &Arc<dyn ObjectStore> {
         &self.files
     }
 

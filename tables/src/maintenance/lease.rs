@@ -131,7 +131,7 @@ fn storage(table: &Table, action: &str, source: Error) -> TablesError {
 
 async fn newest(table: &Table) -> Result<Option<i64>, TablesError> {
     let listed: Vec<_> = table
-        .store()
+        .folder()
         .list(Some(&folder()))
         .try_collect()
         .await
@@ -141,7 +141,7 @@ async fn newest(table: &Table) -> Result<Option<i64>, TablesError> {
 }
 
 async fn read(table: &Table, epoch: i64) -> Result<Vec<u8>, TablesError> {
-    let read = async { table.store().get(&object(epoch)).await?.bytes().await };
+    let read = async { table.folder().get(&object(epoch)).await?.bytes().await };
     match read.await {
         Ok(bytes) => Ok(bytes.to_vec()),
         // Another epoch has come meanwhile.
@@ -152,7 +152,7 @@ async fn read(table: &Table, epoch: i64) -> Result<Vec<u8>, TablesError> {
 
 /// Whether it was written; not, where it was to be made and is there.
 async fn put(table: &Table, epoch: i64, words: Vec<u8>, mode: PutMode) -> Result<bool, TablesError> {
-    let written = table.store().put_opts(&object(epoch), PutPayload::from(words), PutOptions::from(mode)).await;
+    let written = table.folder().put_opts(&object(epoch), PutPayload::from(words), PutOptions::from(mode)).await;
     match written {
         Ok(_) => Ok(true),
         Err(Error::AlreadyExists { .. } | Error::Precondition { .. }) => Ok(false),
@@ -162,10 +162,10 @@ async fn put(table: &Table, epoch: i64, words: Vec<u8>, mode: PutMode) -> Result
 
 /// Epochs before mean nothing any more; where they cannot be deleted they do no harm.
 async fn forget_before(table: &Table, epoch: i64) {
-    let Ok(listed) = table.store().list(Some(&folder())).try_collect::<Vec<_>>().await else { return };
+    let Ok(listed) = table.folder().list(Some(&folder())).try_collect::<Vec<_>>().await else { return };
     for entry in listed {
         let before = entry.location.filename().and_then(|name| name.parse::<i64>().ok()).is_some_and(|of| of < epoch);
-        if before && let Err(error) = table.store().delete(&entry.location).await {
+        if before && let Err(error) = table.folder().delete(&entry.location).await {
             tracing::debug!(table = %table.name(), %error, "an old lease stays");
         }
     }

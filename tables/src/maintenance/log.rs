@@ -14,7 +14,7 @@ use crate::delta::Table;
 /// The newest version that a checkpoint was made of.
 pub(super) async fn newest_checkpoint(table: &Table) -> Result<Option<u64>, TablesError> {
     let listed: Vec<_> =
-        table.store().list(Some(&Path::from("_delta_log"))).try_collect().await.map_err(|source| {
+        table.folder().list(Some(&Path::from("_delta_log"))).try_collect().await.map_err(|source| {
             TablesError::Storage { action: format!("listing the log of {}", table.name()), source }
         })?;
     let version = |name: &str| name.contains(".checkpoint.").then(|| name.split('.').next()?.parse().ok()).flatten();

@@ -23,7 +23,7 @@ pub(super) async fn vacuum(table: &Table, retention: Duration) -> Result<u64, Ta
     // The files are listed before the log is read: what is added between the two is in the log.
     let cutoff = chrono::Utc::now().timestamp_millis() - retention;
     let old: Vec<_> = table
-        .store()
+        .folder()
         .list(None)
         .try_filter(|file| {
             let name = file.location.as_ref();
@@ -40,7 +40,7 @@ pub(super) async fn vacuum(table: &Table, retention: Duration) -> Result<u64, Ta
     let Some(needed) = needed(table, cutoff).await? else { return Ok(0) };
     let mut deleted = 0;
     for file in old.into_iter().filter(|file| !needed.contains(file.location.as_ref())) {
-        match table.store().delete(&file.location).await {
+        match table.folder().delete(&file.location).await {
             Ok(()) => deleted += 1,
             Err(Error::NotFound { .. }) => {}
             Err(source) => return Err(storage("deleting a file", source)),
