@@ -2,8 +2,8 @@
 //! large.
 //!
 //! `-- age [COMMITS]` commits so often to an append, an upsert and a corrected table, one after the other, on the local disk,
-//! with maintenance at work beside it, and prints p50 and p99 of the first commits and of each thousand. It fails where a
-//! commit at the end takes more than twice what it took at a hundred (p99).
+//! with maintenance at work beside it, and prints p50 and p99 of the first commits and of each thousand. Then the old table
+//! and young ones are committed to in turns. It fails where a commit of the old one takes more than twice as long (p99).
 //!
 //! `-- memory` merges the same thousand keys into tables of different sizes, each in a process of its own, and prints by how
 //! much its resident memory grew at most.
