@@ -35,7 +35,8 @@ pub(crate) async fn one(rows: u64) -> anyhow::Result<()> {
         let maintenance = Maintenance::new(lake.clone(), MaintenanceConfig::default());
         for from in (0..rows).step_by(FILLING as usize) {
             let numbers: Vec<u64> = (from..(from + FILLING).min(rows)).collect();
-            lake.commit(&table, change_of(Kind::Upsert, rows_of(Kind::Upsert, &numbers, 1)?, from, from + 1)).await?;
+            let next = (from + FILLING).min(rows);
+            lake.commit(&table, change_of(Kind::Upsert, rows_of(Kind::Upsert, &numbers, 1)?, from, next)).await?;
             maintenance.pass(&table).await?;
         }
         maintenance.release().await;

@@ -2,8 +2,10 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use arrow::datatypes::{DataType, Schema};
+use deltalake_core::DeltaTableError;
 use deltalake_core::kernel::engine::arrow_conversion::{TryIntoArrow, TryIntoKernel};
 use deltalake_core::kernel::transaction::{CommitData, CommitProperties, TransactionError};
 use deltalake_core::kernel::{Action, Metadata, MetadataExt, StructField, StructType};
@@ -15,6 +17,9 @@ use deltalake_core::table::state::DeltaTableState;
 use super::layout::Layout;
 use super::position::delta;
 use crate::{ENGINE_PREFIX, TablesError};
+
+/// Lists of a log that may have been made at a bad moment before an error is one.
+const LISTS: usize = 3;
 
 /// The newest state of the table, which is created first where it is absent. Of two creators one wins, and both get
 /// the winner's table.
@@ -29,7 +34,7 @@ pub(super) async fn open_or_create(layout: &Arc<Layout>, log: &LogStoreRef) -> R
             return Err(error);
         }
     }
-    let mut state = DeltaTableState::try_new(log.as_ref(), None).await.map_err(exists)?;
+    let mut state = newest(log).await.map_err(exists)?;
     while let Some(metadata) = with_engine_columns(layout, &state)? {
         let actions = vec![Action::Metadata(metadata)];
         let operation = DeltaOperation::AddColumn { fields: Vec::new() };
@@ -39,13 +44,25 @@ pub(super) async fn open_or_create(layout: &Arc<Layout>, log: &LogStoreRef) -> R
         match put.await {
             // Whoever was first may have added them.
             Ok(()) | Err(TransactionError::VersionAlreadyExists(_)) => {
-                state = DeltaTableState::try_new(log.as_ref(), None).await.map_err(exists)?;
+                state = newest(log).await.map_err(exists)?;
             }
             Err(error) => return Err(exists(error.into())),
         }
     }
     verify(layout, &state)?;
     Ok(state)
+}
+
+/// A list of the log that is made while others commit may lack a commit and hold the next, on a local disk: then it is made
+/// again.
+async fn newest(log: &LogStoreRef) -> Result<DeltaTableState, DeltaTableError> {
+    for _ in 0..LISTS {
+        if let Ok(state) = DeltaTableState::try_new(log.as_ref(), None).await {
+            return Ok(state);
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    DeltaTableState::try_new(log.as_ref(), None).await
 }
 
 /// The metadata with the engine's columns that a table lacks, for it was made before they were; none where it has all. They

@@ -23,10 +23,13 @@ pub(super) async fn newest_checkpoint(table: &Table) -> Result<Option<u64>, Tabl
 
 /// Makes a checkpoint of the newest version; gives that.
 pub(super) async fn checkpoint(table: &Table) -> Result<u64, TablesError> {
+    // At a version that is known to be there: a list of the log that is made while others commit may lack one and hold the
+    // next, on a local disk.
+    let version = table.state().await?.version;
     let mut whole = DeltaTable::new(table.log().clone());
-    whole.load().await.map_err(|error| table.delta_error(error))?;
+    whole.load_version(version).await.map_err(|error| table.delta_error(error))?;
     create_checkpoint(&whole, None).await.map_err(|error| table.delta_error(error))?;
-    Ok(whole.version().unwrap_or_default())
+    Ok(version)
 }
 
 /// Deletes commits and checkpoints that no version within the retention needs; gives how many files.

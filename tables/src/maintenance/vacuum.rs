@@ -49,11 +49,13 @@ pub(super) async fn vacuum(table: &Table, retention: Duration) -> Result<u64, Ta
     Ok(deleted)
 }
 
-/// The files of the newest version, and those that left the table after a time in milliseconds since 1970. None where the log
+/// The files of the newest known version, and those that left the table after a time in milliseconds since 1970. None where the log
 /// writes a path in signs of its own, which no path here needs: then nobody knows which file is meant.
 async fn needed(table: &Table, since: i64) -> Result<Option<HashSet<String>>, TablesError> {
     let error = |error| table.delta_error(error);
-    let state = DeltaTableState::try_new(table.log().as_ref(), None).await.map_err(error)?;
+    // What came after this version is young, and what left after it is needed as long as it is not known.
+    let version = table.state().await?.version;
+    let state = DeltaTableState::try_new(table.log().as_ref(), Some(version)).await.map_err(error)?;
     let mut needed = HashSet::new();
     let mut views = state.snapshot().file_views(table.log().as_ref(), None);
     while let Some(view) = views.try_next().await.map_err(error)? {
