@@ -34,6 +34,8 @@ use crate::TablesError;
 const ATTEMPTS: usize = 16;
 /// Races lost in a row after which one steps back for a moment, so that the slower one comes through as well.
 const PATIENT: usize = 4;
+/// Races that an exchange of files may lose: each try costs little, and what was written for it much.
+const EXCHANGES: usize = 200;
 /// Key of the commit's id in its `commitInfo`.
 const ID: &str = "lakewardCommit";
 /// App id of the `txn` that maintenance commits carry; its version is the epoch of the lease.
@@ -208,7 +210,7 @@ impl Table {
     pub(crate) async fn exchange(&self, exchange: &Exchange) -> Result<Exchanged, TablesError> {
         let _one_writer = self.writing.lock().await;
         let id = uuid::Uuid::new_v4().to_string();
-        for _ in 0..ATTEMPTS {
+        for _ in 0..EXCHANGES {
             let state = self.state().await?;
             if state.positions.of_app(MAINTENANCE).is_some_and(|epoch| epoch > exchange.epoch) {
                 return Ok(Exchanged::Fenced);
@@ -224,7 +226,8 @@ impl Table {
                 return Ok(Exchanged::At(version));
             }
         }
-        Err(TablesError::Conflict { table: self.layout.name.clone(), attempts: ATTEMPTS })
+        // Others commit so fast that there is no coming in between: it is tried again with what is there then.
+        Ok(Exchanged::Stale)
     }
 
     /// `data_change` is whether the rows of the table are others afterwards.
