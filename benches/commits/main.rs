@@ -1,7 +1,7 @@
 //! `cargo bench --bench commits`: what a commit costs as a table grows old, and how much memory a merge takes as it grows
 //! large.
 //!
-//! `-- age [COMMITS]` commits so often to an append, an upsert and a corrected table, one after the other, on the local disk,
+//! `-- age [COMMITS [TABLE]]` commits so often to an append, an upsert and a corrected table, one after the other, on the local disk,
 //! with maintenance at work beside it, and prints p50 and p99 of the first commits and of each thousand. Then the old table
 //! and young ones are committed to in turns. It fails where a commit of the old one takes more than twice as long (p99).
 //!
@@ -23,10 +23,10 @@ fn main() -> ExitCode {
         Err(error) => return failed(&error.into()),
     };
     let ended = match words.as_slice() {
-        [] => runtime.block_on(age::run(10_000)).and_then(|well| memory::run().map(|()| well)),
-        ["age"] => runtime.block_on(age::run(10_000)),
-        ["age", commits] => match commits.parse() {
-            Ok(commits) => runtime.block_on(age::run(commits)),
+        [] => runtime.block_on(age::run(10_000, None)).and_then(|well| memory::run().map(|()| well)),
+        ["age"] => runtime.block_on(age::run(10_000, None)),
+        ["age", commits, table @ ..] => match commits.parse() {
+            Ok(commits) => runtime.block_on(age::run(commits, table.first().copied())),
             Err(_) => Err(anyhow::anyhow!("age wants a number of commits, and not '{commits}'")),
         },
         ["memory"] => memory::run().map(|()| true),
@@ -34,7 +34,7 @@ fn main() -> ExitCode {
             Ok(rows) => runtime.block_on(memory::one(rows)).map(|()| true),
             Err(_) => Err(anyhow::anyhow!("merge wants a number of rows, and not '{rows}'")),
         },
-        _ => Err(anyhow::anyhow!("say nothing, or `age [COMMITS]`, or `memory`")),
+        _ => Err(anyhow::anyhow!("say nothing, or `age [COMMITS [TABLE]]`, or `memory`")),
     };
     match ended {
         Ok(true) => ExitCode::SUCCESS,

@@ -62,7 +62,7 @@ pub(crate) struct Exchange {
 pub(crate) enum Exchanged {
     /// It is this version.
     At(u64),
-    /// Somebody removed one of the inputs meanwhile: it must be made again.
+    /// Somebody removed one of the inputs meanwhile, or left no room between commits: it must be made again.
     Stale,
     /// Somebody else holds the lease by now.
     Fenced,

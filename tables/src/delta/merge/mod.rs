@@ -29,9 +29,9 @@ use crate::delta::snapshot::{DataFile, State};
 use crate::{CORRECTED_COLUMN, TablesError};
 
 /// A file of no bucket that is not larger goes into the commit's own file when it loses a row …
-const FOLDED_FILE: u64 = 4 << 20;
+const FOLDED_FILE: u64 = 512 << 10;
 /// … as long as they are not more than this together.
-const FOLDED_TOGETHER: u64 = 16 << 20;
+const FOLDED_TOGETHER: u64 = 2 << 20;
 
 /// What one commit wants to merge, and what its attempts have found out so far.
 pub(crate) struct Merge {
