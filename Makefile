@@ -15,7 +15,7 @@ export CARGO_NET_RETRY ?= 5
 setup := tests/parts/setup.sh
 python := tests/parts/python.sh
 
-.PHONY: help demo test test-all torture bench check fmt lint doc deny setup clean
+.PHONY: help demo test test-all torture bench bench-commits check fmt lint doc deny setup clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -67,6 +67,9 @@ torture: ## Kills ingest KILLS=200 times over ROWS=5000000 records and counts wh
 bench: ## Side by side in one run: ingest against plain Python, governed against bare scans (benches/RESULTS.md)
 	@$(setup) test
 	$(CARGO) bench --locked --bench side_by_side -- $(ARGS)
+
+bench-commits: ## What a commit costs after 10,000 others, and how much memory a merge takes (benches/COMMITS.md)
+	$(CARGO) bench --locked --bench commits -- $(ARGS)
 
 check: ## Type-check all targets; the quick round while writing
 	$(CARGO) check --locked --workspace --all-targets

@@ -3,6 +3,7 @@
 //! `lakeward.example.toml` explains each key. Secrets come from the environment or from files, never from the document.
 //! What can be wrong with a value is found here, with its line, and not when it is first used.
 
+mod maintenance;
 mod reader;
 mod sections;
 #[cfg(test)]
@@ -34,6 +35,8 @@ pub(crate) struct Config {
     pub(crate) ingest: Option<Ingest>,
     /// Where the schemas of payloads are that are not JSON.
     pub(crate) registry: Option<Registry>,
+    /// None in a process that only answers queries, and where it is switched off.
+    pub(crate) maintenance: Option<Maintenance>,
     /// None in a process that only ingests.
     pub(crate) answers: Option<Answers>,
     pub(crate) http: SocketAddr,
@@ -105,6 +108,13 @@ pub(crate) struct Ingest {
     pub(crate) on_gap: OnGap,
     /// What is older when it becomes visible is told by a warning.
     pub(crate) freshness_objective: Duration,
+}
+
+/// What keeps the tables healthy, and how often it looks at them.
+#[derive(Debug, Clone)]
+pub(crate) struct Maintenance {
+    pub(crate) interval: Duration,
+    pub(crate) config: lakeward_tables::maintenance::MaintenanceConfig,
 }
 
 /// Who may ask, and how they are answered.
@@ -197,6 +207,7 @@ impl Config {
         let kafka = sections::kafka(&reader.section("kafka"), only != Some(Part::Query));
         let ingest = sections::ingest(&reader.section("ingest"), kafka);
         let registry = sections::registry(&reader.section("registry"));
+        let maintenance = maintenance::maintenance(&reader.section("maintenance"));
         let answers = sections::answers(&reader, only != Some(Part::Ingest));
         let http = sections::address(&reader.section("http"), "127.0.0.1:8080");
         let log = sections::log(&reader.section("log"));
@@ -207,6 +218,7 @@ impl Config {
                 storage,
                 ingest: ingest.filter(|_| only != Some(Part::Query)),
                 registry,
+                maintenance: maintenance.filter(|_| only != Some(Part::Query)),
                 answers: answers.filter(|_| only != Some(Part::Ingest)),
                 http,
                 log_format,

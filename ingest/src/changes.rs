@@ -6,14 +6,15 @@ use std::sync::Arc;
 use arrow::array::{
     Array, ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch, StringArray, UInt64Array, new_null_array,
 };
-use arrow::compute::{cast, filter_record_batch, take, take_record_batch};
+use arrow::compute::{cast, filter_record_batch, not, take, take_record_batch};
 use arrow::datatypes::{DataType, Field, Int32Type, Int64Type, Schema, TimestampMicrosecondType};
 use lakeward_tables::{
-    DELETED_COLUMN, Mode, OFFSET_COLUMN, TIME_COLUMN, TableContract, Tombstone, VERSION_COLUMN, dead_letter_schema,
+    CORRECTED_COLUMN, DELETED_COLUMN, Mode, OFFSET_COLUMN, TIME_COLUMN, TableContract, Tombstone, VERSION_COLUMN,
+    dead_letter_schema,
 };
 
 use crate::buffer::Ranges;
-use crate::curation::CuratedRows;
+use crate::curation::{CuratedRows, Kind};
 use crate::engine::Outcome;
 use crate::error::IngestError;
 use crate::event::text;
@@ -96,11 +97,26 @@ pub(crate) fn curated_rows(
         if batch.num_rows() == 0 {
             continue;
         }
-        let numbers = batch.column(0).as_primitive::<Int64Type>();
-        let events = UInt64Array::from_iter_values(numbers.values().iter().map(|row| *row as u64));
-        batches.push(with_engine_columns(raw, table, batch.columns()[1..].to_vec(), &events, rows, false)?);
+        let (batch, removed) = match &rows.kinds {
+            Some(kinds) if table.mode == Mode::Corrected => removals(batch, kinds)?,
+            _ => (batch, None),
+        };
+        if batch.num_rows() > 0 {
+            let events = events_of(&batch);
+            batches.push(with_engine_columns(raw, table, batch.columns()[1..].to_vec(), &events, rows, false)?);
+        }
+        if let Some(removed) = removed {
+            let columns = table.columns.iter().zip(&removed.columns()[1..]).map(|(column, values)| {
+                match table.event_key().contains(&column.name) {
+                    true => values.clone(),
+                    false => new_null_array(values.data_type(), values.len()),
+                }
+            });
+            let (columns, events) = (columns.collect(), events_of(&removed));
+            batches.push(with_engine_columns(raw, table, columns, &events, rows, true)?);
+        }
     }
-    if table.mode == Mode::Upsert && table.tombstone == Tombstone::Delete {
+    if table.mode != Mode::Append && table.tombstone == Tombstone::Delete {
         let gone: Vec<u64> = tombstones.iter().filter(|row| is_due(**row)).map(|row| *row as u64).collect();
         if !gone.is_empty() {
             let events = UInt64Array::from(gone);
@@ -109,6 +125,24 @@ pub(crate) fn curated_rows(
         }
     }
     Ok(batches)
+}
+
+/// The numbers of the events that rows come from.
+fn events_of(batch: &RecordBatch) -> UInt64Array {
+    let numbers = batch.column(0).as_primitive::<Int64Type>();
+    UInt64Array::from_iter_values(numbers.values().iter().map(|row| *row as u64))
+}
+
+/// Parts rows of events that remove from all others.
+fn removals(batch: RecordBatch, kinds: &[Kind]) -> Result<(RecordBatch, Option<RecordBatch>), IngestError> {
+    let numbers = batch.column(0).as_primitive::<Int64Type>();
+    let removes: BooleanArray =
+        numbers.values().iter().map(|row| Some(kinds[*row as usize] == Kind::Removal)).collect();
+    if removes.true_count() == 0 {
+        return Ok((batch, None));
+    }
+    let removed = filter_record_batch(&batch, &removes)?;
+    Ok((filter_record_batch(&batch, &not(&removes)?)?, Some(removed)))
 }
 
 /// The contract's columns of markers: the key's column holds the message's key, all others are NULL.
@@ -143,7 +177,7 @@ fn with_engine_columns(
         .zip(&columns)
         .map(|(field, column)| field.as_ref().clone().with_data_type(column.data_type().clone()))
         .collect();
-    if table.mode == Mode::Append {
+    if table.mode == Mode::Append && table.deduplication.is_none() {
         return Ok(RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)?);
     }
     let mut add = |name: &str, values: ArrayRef| {
@@ -157,8 +191,13 @@ fn with_engine_columns(
     add(VERSION_COLUMN, Arc::new(version));
     add(TIME_COLUMN, Arc::new(timestamps(raw, events)?));
     add(OFFSET_COLUMN, take(raw.column(raw.schema_ref().index_of("offset")?), events, None)?);
-    if table.mode == Mode::Upsert {
+    if table.mode == Mode::Upsert || deleted {
         add(DELETED_COLUMN, Arc::new(BooleanArray::from(vec![deleted; events.len()])));
+    }
+    if table.mode == Mode::Corrected && (deleted || rows.kinds.is_some()) {
+        let replaces = |row: &u64| rows.kinds.as_ref().is_some_and(|kinds| kinds[*row as usize] != Kind::Plain);
+        let flags = events.values().iter().map(|row| Some(deleted || replaces(row)));
+        add(CORRECTED_COLUMN, Arc::new(flags.collect::<BooleanArray>()));
     }
     Ok(RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)?)
 }

@@ -21,7 +21,7 @@ use datafusion::physical_plan::execution_plan::reset_plan_states;
 use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties};
 use datafusion::prelude::{SQLOptions, SessionConfig, SessionContext};
 use futures::TryStreamExt;
-use lakeward_tables::{Problem, QualityRule, reading_type};
+use lakeward_tables::{Expression, Problem, QualityRule, reading_type};
 use tokio::sync::OnceCell;
 
 use crate::codes;
@@ -50,6 +50,22 @@ pub(crate) struct Selection {
     pub(crate) quality: Vec<QualityRule>,
     /// SQL over `event` for the source's own version of a thing.
     pub(crate) version: Option<String>,
+    /// SQL over `event`: whether it replaces those before it.
+    pub(crate) correction: Option<Expression>,
+    /// SQL over `event`: whether it takes its row away.
+    pub(crate) removed: Option<Expression>,
+}
+
+/// What an event does to those before it of its key.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Nothing, unless the key was corrected before.
+    #[default]
+    Plain,
+    /// It replaces them.
+    Correction,
+    /// It takes them away.
+    Removal,
 }
 
 /// The rows that one batch of events gives one table.
@@ -59,6 +75,8 @@ pub(crate) struct CuratedRows {
     pub(crate) batches: Vec<RecordBatch>,
     /// The source's version by event number, where the contract has one.
     pub(crate) versions: Option<Vec<Option<i64>>>,
+    /// By event number; where the contract tells corrections apart and there is one.
+    pub(crate) kinds: Option<Vec<Kind>>,
 }
 
 /// All SELECTs of one topic.
@@ -197,7 +215,8 @@ impl Curation {
             .map(|(plan, gathered)| {
                 let rows = gathered.rows.into_iter().map(|batch| keep(plan, batch, faults));
                 let versions = plan.version.as_ref().map(|_| by_row(&gathered.versions, messages));
-                Ok(CuratedRows { batches: rows.collect::<Result<_, _>>()?, versions })
+                let kinds = kinds(&gathered.versions, messages);
+                Ok(CuratedRows { batches: rows.collect::<Result<_, _>>()?, versions, kinds })
             })
             .collect()
     }
@@ -275,15 +294,7 @@ async fn plan(context: &SessionContext, selection: &Selection) -> Result<Plan, V
     let checked =
         LogicalPlanBuilder::from(typed).project(checked).and_then(LogicalPlanBuilder::build).map_err(in_select)?;
 
-    let in_contract = |error| vec![Problem { line: 0, ..planned(&selection.contract, &error) }];
-    let version = match &selection.version {
-        None => None,
-        Some(version) => {
-            let sql = format!("SELECT {ROW}, CAST(({version}) AS BIGINT) AS version FROM event");
-            let (state, plan) = context.sql_with_options(&sql, only_select).await.map_err(in_contract)?.into_parts();
-            Some(Query::new(state.optimize(&plan).map_err(in_contract)?))
-        }
-    };
+    let version = about_event(context, selection, only_select).await?;
     let required = selection.required.iter().filter_map(|name| {
         let index = selection.schema.index_of(name).ok()?;
         Some((index + 1, format!("required:{name}")))
@@ -296,6 +307,44 @@ async fn plan(context: &SessionContext, selection: &Selection) -> Result<Plan, V
         quality: selection.quality.iter().map(|rule| format!("quality:{}", rule.name)).collect(),
         version,
     })
+}
+
+/// What is asked of an event besides its rows: its version, whether it is a correction, whether it removes.
+async fn about_event(
+    context: &SessionContext,
+    selection: &Selection,
+    only_select: SQLOptions,
+) -> Result<Option<Query>, Vec<Problem>> {
+    let asked = [
+        (0, selection.version.as_deref(), "BIGINT", "version"),
+        (line(&selection.correction), selection.correction.as_deref(), "BOOLEAN", "correction"),
+        (line(&selection.removed), selection.removed.as_deref(), "BOOLEAN", "removed"),
+    ];
+    if asked.iter().all(|(_, sql, ..)| sql.is_none()) {
+        return Ok(None);
+    }
+    let in_contract = |line, error| vec![Problem { line, ..planned(&selection.contract, &error) }];
+    let mut columns = Vec::new();
+    for (line, sql, data_type, name) in asked {
+        let column = format!("CAST(({}) AS {data_type}) AS {name}", sql.unwrap_or("NULL"));
+        if sql.is_some() {
+            // Each by itself, so that a mistake has the line of what is wrong.
+            let alone = format!("SELECT {column} FROM event");
+            context.sql_with_options(&alone, only_select).await.map_err(|error| in_contract(line, error))?;
+        }
+        columns.push(column);
+    }
+    if selection.correction.is_none() && selection.removed.is_none() {
+        columns.truncate(1);
+    }
+    let sql = format!("SELECT {ROW}, {} FROM event", columns.join(", "));
+    let frame = context.sql_with_options(&sql, only_select).await.map_err(|error| in_contract(0, error))?;
+    let (state, plan) = frame.into_parts();
+    Ok(Some(Query::new(state.optimize(&plan).map_err(|error| in_contract(0, error))?)))
+}
+
+fn line(expression: &Option<Expression>) -> usize {
+    expression.as_ref().map_or(0, |expression| expression.line)
 }
 
 /// `_lw_row` and the contract's columns, cast where the SELECT gives neither the declared type nor the one it is read in.
@@ -383,6 +432,21 @@ fn by_row(batches: &[RecordBatch], total: usize) -> Vec<Option<i64>> {
         }
     }
     versions
+}
+
+/// None where all are plain.
+fn kinds(batches: &[RecordBatch], total: usize) -> Option<Vec<Kind>> {
+    let mut kinds: Option<Vec<Kind>> = None;
+    for batch in batches.iter().filter(|batch| batch.num_columns() > 2) {
+        // What removes comes last, for it counts more.
+        for (column, kind) in [(2, Kind::Correction), (3, Kind::Removal)] {
+            let flags = batch.column(column).as_boolean();
+            for position in (0..flags.len()).filter(|position| flags.is_valid(*position) && flags.value(*position)) {
+                kinds.get_or_insert_with(|| vec![Kind::Plain; total])[row_number(batch, position)] = kind;
+            }
+        }
+    }
+    kinds
 }
 
 fn halves(part: Vec<RecordBatch>, middle: usize) -> (Vec<RecordBatch>, Vec<RecordBatch>) {

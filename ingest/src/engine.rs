@@ -41,7 +41,7 @@ impl Outcome {
     /// Every message is a dead letter, for a reason that lies in the engine.
     pub(crate) fn defect(messages: usize, tables: usize) -> Self {
         let faults = (0..messages).map(|row| (row, "engine: a defect".to_owned())).collect();
-        let none = || CuratedRows { batches: Vec::new(), versions: None };
+        let none = || CuratedRows { batches: Vec::new(), versions: None, kinds: None };
         Outcome { faults, tombstones: Vec::new(), tables: std::iter::repeat_with(none).take(tables).collect() }
     }
 }
@@ -183,5 +183,7 @@ fn selection(table: &TableContract, topic: &str) -> Option<Selection> {
         required: table.columns.iter().filter(|column| column.required).map(|column| column.name.clone()).collect(),
         quality: table.quality.clone(),
         version: table.version.clone(),
+        correction: table.correction.clone(),
+        removed: table.removed.clone(),
     })
 }

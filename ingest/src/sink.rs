@@ -65,17 +65,27 @@ impl From<IngestError> for Unwritten {
     }
 }
 
+/// How rows come into a table.
+#[derive(Debug, Clone)]
+pub(crate) enum Way {
+    /// Beside those that are there.
+    Append,
+    /// Corrections in place of what they correct, all others beside it.
+    Correct,
+    /// In place of the row of this key.
+    Upsert(Vec<String>),
+}
+
 pub(crate) struct TableWriter {
     name: TableName,
-    /// The key of an upsert table.
-    key: Option<Vec<String>>,
+    way: Way,
     writing: Writing,
     positions: BTreeMap<i32, i64>,
 }
 
 impl TableWriter {
-    pub(crate) fn new(name: TableName, key: Option<Vec<String>>, writing: Writing) -> Self {
-        TableWriter { name, key, writing, positions: BTreeMap::new() }
+    pub(crate) fn new(name: TableName, way: Way, writing: Writing) -> Self {
+        TableWriter { name, way, writing, positions: BTreeMap::new() }
     }
 
     pub(crate) fn name(&self) -> &TableName {
@@ -187,9 +197,10 @@ impl TableWriter {
                 next: range.next,
             })
             .collect();
-        match &self.key {
-            None => Change::Append { rows, progress },
-            Some(key) => Change::Upsert { rows, key: key.clone(), progress },
+        match &self.way {
+            Way::Append => Change::Append { rows, progress },
+            Way::Correct => Change::Correct { rows, progress },
+            Way::Upsert(key) => Change::Upsert { rows, key: key.clone(), progress },
         }
     }
 }

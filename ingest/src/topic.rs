@@ -25,7 +25,7 @@ use crate::error::IngestError;
 use crate::intake::Work;
 use crate::rebalance::Committed;
 use crate::replay::Replay;
-use crate::sink::{Abandoned, TableWriter, Unwritten, Writing};
+use crate::sink::{Abandoned, TableWriter, Unwritten, Way, Writing};
 use crate::undeclared::Sampler;
 
 pub(crate) struct TopicTask {
@@ -57,13 +57,17 @@ impl TopicTask {
         let curated = tables_of(&lakehouse, &contract.topic)
             .into_iter()
             .map(|table| {
-                let key = (table.mode == Mode::Upsert).then(|| table.primary_key.clone());
-                (table.clone(), TableWriter::new(table.name.clone(), key, writing.clone()))
+                let way = match table.mode {
+                    Mode::Append => Way::Append,
+                    Mode::Corrected => Way::Correct,
+                    Mode::Upsert => Way::Upsert(table.primary_key.clone()),
+                };
+                (table.clone(), TableWriter::new(table.name.clone(), way, writing.clone()))
             })
             .collect();
         TopicTask {
-            raw: TableWriter::new(contract.table.clone(), None, writing.clone()),
-            dead_letter: TableWriter::new(contract.dead_letter.clone(), None, writing.clone()),
+            raw: TableWriter::new(contract.table.clone(), Way::Append, writing.clone()),
+            dead_letter: TableWriter::new(contract.dead_letter.clone(), Way::Append, writing.clone()),
             curated,
             sampler: Sampler::new(&contract.topic, &contract.payload),
             looked_back: false,

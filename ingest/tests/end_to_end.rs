@@ -130,6 +130,69 @@ schema:
       - {name: name, logicalType: string, description: name, tags: [clinical]}
 ";
 
+/// The events of a topic whose rows others correct; the same events, taken once each, are the table `moves`.
+const RESULT: &str = "apiVersion: v3.0.2
+kind: DataContract
+id: lab.result
+name: Results
+version: 1.0.0
+status: active
+domain: lab
+description: {purpose: tests}
+schema:
+  - name: raw.lab_result
+    properties:
+      - {name: id, logicalType: string}
+      - {name: version, logicalType: integer}
+      - {name: values, logicalType: array, items: {logicalType: integer}}
+      - {name: status, logicalType: string}
+customProperties:
+  - {property: topic, value: lab.result}
+  - {property: format, value: json}
+  - {property: key, value: required}
+";
+
+const RESULTS: &str = "apiVersion: v3.0.2
+kind: DataContract
+id: curated.results
+name: Results
+version: 1.0.0
+status: active
+domain: lab
+description: {purpose: tests}
+schema:
+  - name: curated.results
+    customProperties:
+      - {property: from, value: lab.result}
+      - {property: mode, value: corrected}
+      - {property: version, value: \"payload['version']\"}
+      - {property: correction, value: \"payload['version'] > 1 OR payload['status'] = 'amended'\"}
+      - {property: removed, value: \"payload['status'] = 'withdrawn'\"}
+      - {property: replaces, value: [result_id]}
+    properties:
+      - {name: result_id, logicalType: string, required: true, primaryKey: true, primaryKeyPosition: 1}
+      - {name: value, logicalType: integer, required: true, primaryKey: true, primaryKeyPosition: 2}
+";
+
+const MOVES: &str = "apiVersion: v3.0.2
+kind: DataContract
+id: curated.moves
+name: Moves
+version: 1.0.0
+status: active
+domain: lab
+description: {purpose: tests}
+schema:
+  - name: curated.moves
+    customProperties:
+      - {property: from, value: lab.result}
+      - {property: mode, value: append}
+      - {property: deduplicate, value: {key: [move_id, version], window: 1 hour}}
+    properties:
+      - {name: move_id, logicalType: string, required: true, primaryKey: true, primaryKeyPosition: 1}
+      - {name: version, logicalType: integer, required: true}
+";
+
 struct Bench {
     folder: TempDir,
     cluster: MockCluster<'static, DefaultProducerContext>,
@@ -153,6 +216,14 @@ impl Bench {
                 "curated/secret_readings.sql",
                 "SELECT _lw_row, payload['id'] AS reading_id FROM event WHERE payload['secret']",
             ),
+            ("contracts/raw/lab.result.odcs.yaml", RESULT),
+            ("contracts/curated/results.odcs.yaml", RESULTS),
+            ("contracts/curated/moves.odcs.yaml", MOVES),
+            (
+                "curated/results.sql",
+                "SELECT _lw_row, payload['id'] AS result_id, unnest(payload['values']) AS value FROM event",
+            ),
+            ("curated/moves.sql", "SELECT _lw_row, payload['id'] AS move_id, payload['version'] AS version FROM event"),
             ("curated/persons.sql", "SELECT _lw_row, key AS person_id, payload['name'] AS name FROM event"),
         ];
         let sql = folder.path().join("sql");
@@ -171,6 +242,7 @@ impl Bench {
         let cluster = MockCluster::new(1).unwrap();
         cluster.create_topic("lab.reading", 2, 1).unwrap();
         cluster.create_topic("lab.person", 1, 1).unwrap();
+        cluster.create_topic("lab.result", 1, 1).unwrap();
         Bench { folder, cluster, lakehouse: Arc::new(lakehouse) }
     }
 
@@ -335,6 +407,65 @@ async fn the_newest_version_of_a_key_is_its_row_and_a_tombstone_takes_it_away() 
     handle.shutdown().await.unwrap();
     assert_eq!(bench.texts("SELECT person_id || '=' || name FROM persons ORDER BY 1").await, ["a=a3", "c=c2"]);
     assert_eq!(metrics.totals().dead_letters, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_correction_replaces_its_rows_a_withdrawal_removes_them_and_a_repetition_adds_none() {
+    let bench = Bench::new();
+    let result = |key, version: i64, values: &str, status: &str| {
+        let payload = format!(r#"{{"id":"{key}","version":{version},"values":[{values}],"status":"{status}"}}"#);
+        (Some(key), Some(payload.into_bytes()))
+    };
+    let first = vec![
+        result("a", 1, "1,2,3", "final"),
+        result("b", 1, "4", "final"),
+        result("c", 1, "5,6", "final"),
+        // The producer was not told that the first had arrived.
+        result("a", 1, "1,2,3", "final"),
+    ];
+    bench.send("lab.result", first).await;
+    let (handle, metrics) = bench.start().await;
+    until(&metrics, "the first events", |t| t.messages == 4 && t.rows == 13).await;
+    let second = vec![
+        result("a", 2, "7,8", "final"),
+        result("b", 1, "4", "withdrawn"),
+        result("c", 1, "9", "amended"),
+        result("d", 1, "10", "final"),
+        // Late and older than what is there.
+        result("a", 1, "1,2,3", "final"),
+    ];
+    bench.send("lab.result", second).await;
+    until(&metrics, "the second events", |t| t.messages == 9).await;
+    handle.shutdown().await.unwrap();
+    let results = "SELECT concat(result_id, '=', value) FROM results ORDER BY result_id, value";
+    assert_eq!(bench.texts(results).await, ["a=7", "a=8", "c=9", "d=10"]);
+    let moves = "SELECT concat(move_id, version) FROM moves ORDER BY move_id, version";
+    assert_eq!(bench.texts(moves).await, ["a1", "a2", "b1", "c1", "d1"]);
+    assert_eq!(metrics.totals().dead_letters, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_topic_that_is_idle_makes_no_commits() {
+    let bench = Bench::new();
+    bench.send("lab.reading", vec![(Some("k"), Some(reading(1)))]).await;
+    let (handle, metrics) = bench.start().await;
+    until(&metrics, "the one event", |t| t.messages == 1 && t.rows == 1).await;
+    let versions = async || {
+        let lake = bench.lake().await;
+        let mut versions = BTreeMap::new();
+        for table in bench.lakehouse.governed_tables() {
+            versions.insert(table.name.to_string(), lake.fresh_snapshot(&table.name).await.unwrap().version);
+        }
+        versions
+    };
+    // The dead letters and the hidden table follow within moments.
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let before = versions().await;
+    // Ten times as long as what is read waits for its commit.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(versions().await, before);
+    handle.shutdown().await.unwrap();
+    assert_eq!(versions().await, before);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -334,3 +334,19 @@ fn a_broker_without_tls_takes_an_explicit_word_and_its_line_is_told() {
     let environment = parse(GOOD, &[("LAKEWARD_KAFKA_SECURITY", "plaintext")]).unwrap_err();
     assert_told(&environment, &["LAKEWARD_KAFKA_SECURITY: `security`: `plaintext` has no TLS"]);
 }
+
+#[test]
+fn maintenance_is_on_unless_it_is_switched_off_and_deletes_nothing_too_soon() {
+    let config = parse(GOOD, &[]).unwrap().maintenance.unwrap();
+    assert_eq!((config.interval, config.config.target_file_size), (Duration::from_secs(30), 128 << 20));
+    assert!(parse(GOOD, &[("LAKEWARD_MAINTENANCE_ENABLED", "false")]).unwrap().maintenance.is_none());
+    let only_query = parse_in(Path::new("."), GOOD, &SECRETS, Some(Part::Query)).unwrap();
+    assert!(only_query.maintenance.is_none());
+    let hasty = "[maintenance]\ninterval = \"0s\"\ntarget_file_size = \"1KB\"\nlog_retention = \"5m\"\n\
+                 file_retention = \"8d\"\nlease = \"1s\"\n";
+    let told = parse(&format!("{GOOD}{hasty}"), &[]).unwrap_err();
+    let lines =
+        ["8: `interval`", "9: `target_file_size`", "10: `log_retention`", "11: `file_retention`", "12: `lease`"];
+    let expected: Vec<String> = lines.iter().map(|line| format!("lakeward.toml:{line}")).collect();
+    assert_told(&told, &expected.iter().map(String::as_str).collect::<Vec<_>>());
+}

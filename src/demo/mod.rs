@@ -27,12 +27,15 @@ use lakeward_ingest::{Ingest, IngestConfig, IngestHandle, IngestMetrics, KafkaCo
 use lakeward_query::flight::TicketKey;
 use lakeward_query::http::{Operations, Readiness, ReadinessProbe};
 use lakeward_query::{PseudonymKeys, QueryConfig};
+use lakeward_tables::maintenance::MaintenanceConfig;
 use lakeward_tables::{Lake, StorageConfig};
 use prometheus::Registry;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use crate::cli::DemoArgs;
+use crate::commands::serve::maintenance;
+use crate::config;
 use crate::declared::Declared;
 use crate::endpoint::{Parts, Servers, gateway};
 use crate::telemetry::{self, LogFormat, LogLevel};
@@ -53,6 +56,8 @@ const PSEUDONYMS: &str = "pseudonyms";
 const COMMIT_INTERVAL: Duration = Duration::from_millis(2000);
 const COMMIT_BYTES: usize = 8 << 20;
 const MEMORY_BUDGET: usize = 256 << 20;
+/// How often its tables are looked at.
+const MAINTENANCE_INTERVAL: Duration = Duration::from_secs(10);
 
 /// A running demo.
 struct Demo {
@@ -65,6 +70,7 @@ struct Demo {
     metrics: Arc<IngestMetrics>,
     servers: Servers,
     ingest: IngestHandle,
+    maintained: maintenance::Running,
     feed: Feed,
     started: Instant,
     /// Ingest asks it to the end.
@@ -131,6 +137,8 @@ impl Demo {
             registry: Some(asked),
         };
         let ingest = Ingest::start(ingest, lake.clone(), Arc::clone(&declared.lakehouse), Arc::clone(&metrics)).await?;
+        let healthy = config::Maintenance { interval: MAINTENANCE_INTERVAL, config: MaintenanceConfig::default() };
+        let maintained = maintenance::start(lake.clone(), &healthy, &registry)?;
         let servers = endpoints(&args, &folder, &declared, lake.clone(), &issuer, &registry).await?;
         let landed = feed::landed(&lake, state.round).await?;
         let feed = Feed::new(broker, encoders, Arc::clone(&metrics), landed);
@@ -144,6 +152,7 @@ impl Demo {
             metrics,
             servers,
             ingest,
+            maintained,
             feed,
             started,
             _schemas: schemas,
@@ -178,6 +187,7 @@ impl Demo {
 
     /// Lets running requests end while what was read is committed. The broker goes last: it must outlive its consumer.
     async fn end(self) -> anyhow::Result<()> {
+        self.maintained.stop().await;
         let (served, ingested) = tokio::join!(self.servers.stop(), self.ingest.shutdown());
         served?;
         Ok(ingested?)

@@ -137,8 +137,8 @@ async fn counts(demo: &Demo) -> anyhow::Result<Vec<String>> {
     for (table, count) in &summary.tables {
         let name = TableName::curated(*table);
         let contract = demo.declared.lakehouse.curated.get(*table);
-        let upserts = contract.is_some_and(|contract| contract.mode == Mode::Upsert);
-        compare(name.to_string(), demo.lake.row_count(&name).await?, if upserts { count.rows } else { count.appended });
+        let appends = contract.is_none_or(|contract| contract.mode == Mode::Append);
+        compare(name.to_string(), demo.lake.row_count(&name).await?, if appends { count.appended } else { count.rows });
     }
     Ok(differences)
 }

@@ -82,8 +82,8 @@ impl Lake {
         Ok(self.table(table)?.schema())
     }
 
-    /// How a table is written. Raw and dead-letter tables are appended to, and so are for now `corrected` ones: only
-    /// [`Mode::Upsert`] takes [`Change::Upsert`].
+    /// How a table is written: by [`Change::Append`] (raw and dead-letter tables as well), [`Change::Upsert`] or
+    /// [`Change::Correct`].
     pub fn mode(&self, table: &TableName) -> Result<Mode, TablesError> {
         self.table(table)?;
         Ok(self.inner.lakehouse.table(table).map_or(Mode::Append, |contract| contract.mode))
@@ -287,6 +287,10 @@ impl Lake {
         let schema = self.schema(table)?;
         let fields = schema.fields().iter();
         Ok(fields.map(|field| cast(ident(field.name()), field.data_type().clone()).alias(field.name())).collect())
+    }
+
+    pub(crate) fn maintained(&self, name: &TableName) -> Result<&Table, TablesError> {
+        self.table(name)
     }
 
     fn table(&self, name: &TableName) -> Result<&Table, TablesError> {

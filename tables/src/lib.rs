@@ -4,7 +4,7 @@
 //! - [`Lake`] is the set of Delta tables of one store: [`Snapshot`]s for readers, [`Change`]s for writers.
 //! - A *position* is the next offset of one Kafka partition that a table still lacks. It stands in the Delta log as a
 //!   `txn` action, committed together with the rows it speaks of ([`Progress`]).
-//! - A *marker* is the row that a delete leaves in an upsert table, so that a late older event does not bring the row back.
+//! - A *marker* is the row that a delete leaves in a table with a key, so that a late older event does not bring the row back.
 //!
 //! Columns whose name begins with `_lw_` belong to the engine; no contract may declare one and no reader is given one.
 
@@ -12,14 +12,15 @@ mod contract;
 mod delta;
 mod error;
 mod lake;
+pub mod maintenance;
 mod name;
 mod problem;
 mod storage;
 mod undeclared;
 
 pub use contract::{
-    Column, Expression, GovernedTable, Lakehouse, Mode, PayloadFormat, PayloadSchema, QualityRule, Reading,
-    SourceSelect, TableContract, Tombstone, TopicContract, Unread, dead_letter_schema, raw_schema,
+    Column, Deduplication, Expression, GovernedTable, Lakehouse, Mode, PayloadFormat, PayloadSchema, QualityRule,
+    Reading, SourceSelect, TableContract, Tombstone, TopicContract, Unread, dead_letter_schema, raw_schema,
 };
 pub use delta::{Change, Committed, Gap, Progress, Snapshot, reading_schema, reading_type};
 pub use error::TablesError;
@@ -41,5 +42,9 @@ pub const EPOCH_COLUMN: &str = "_lw_epoch";
 pub const OFFSET_COLUMN: &str = "_lw_offset";
 /// TRUE in a marker, NULL in a live row (`BOOLEAN`); writers may also give FALSE for a live row.
 pub const DELETED_COLUMN: &str = "_lw_deleted";
-/// Partition column of upsert tables: the hash of the primary key, modulo the table's number of buckets.
+/// TRUE in rows whose key was corrected: an event of such a key that comes later is compared with them (`BOOLEAN`, in
+/// `corrected` tables).
+pub const CORRECTED_COLUMN: &str = "_lw_corrected";
+/// The hash of an event's key, modulo the table's number of buckets: partition column of upsert tables, and the folder of a
+/// file that has one bucket alone.
 pub const BUCKET_COLUMN: &str = "_lw_bucket";

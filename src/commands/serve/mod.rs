@@ -4,6 +4,7 @@
 //! that run end, ingest commits what it holds.
 
 mod health;
+pub(crate) mod maintenance;
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -57,6 +58,10 @@ pub(crate) async fn run(args: ServeArgs) -> anyhow::Result<()> {
     if let Some(answers) = &config.answers {
         answer(&mut servers, answers, &declared, lake.clone(), &families).await?;
     }
+    let maintained = match (&config.maintenance, ingests) {
+        (Some(maintenance), true) => Some(maintenance::start(lake.clone(), maintenance, &registry)?),
+        _ => None,
+    };
     let ingest = match &config.ingest {
         None => None,
         Some(ingest) => {
@@ -81,6 +86,9 @@ pub(crate) async fn run(args: ServeArgs) -> anyhow::Result<()> {
     };
     tracing::info!("stopping: no more requests, then the last commits");
     servers.stop().await?;
+    if let Some(maintained) = maintained {
+        maintained.stop().await;
+    }
     if let Some(ingest) = ingest {
         ingest.shutdown().await?;
     }

@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use arrow::datatypes::{DataType, SchemaRef};
 
 use super::check;
 use super::document::{Document, Property, one_line};
+use super::events::{self, Deduplication};
 use super::schema::{Column, Expression, GovernedTable, schema_of};
 use super::yaml::{Entries, Reader, Value};
 use crate::{ENGINE_PREFIX, TableName};
@@ -78,6 +80,16 @@ pub struct TableContract {
     pub version_line: usize,
     /// What a message without a payload means.
     pub tombstone: Tombstone,
+    /// SQL over `event` that is TRUE of an event that replaces those before it of its key; in a `corrected` table.
+    pub correction: Option<Expression>,
+    /// SQL over `event` that is TRUE of an event that takes its row away; in a `corrected` table.
+    pub removed: Option<Expression>,
+    /// The beginning of the primary key that all rows of an event share; empty for the whole of it.
+    pub replaces: Vec<String>,
+    /// How long a marker outlives the event that removed a row.
+    pub keep_markers: Duration,
+    /// Events that are not added a second time; in an append table.
+    pub deduplication: Option<Deduplication>,
     /// The column with the id of the person a row is about.
     pub subject: Option<String>,
     /// Row scopes by name: predicates in SQL.
@@ -94,6 +106,11 @@ impl TableContract {
     /// The columns as an Arrow schema; every field nullable.
     pub fn schema(&self) -> SchemaRef {
         schema_of(&self.columns)
+    }
+
+    /// What all rows of an event have in common, and no other event's rows that are in the table with them.
+    pub fn event_key(&self) -> &[String] {
+        if self.replaces.is_empty() { &self.primary_key } else { &self.replaces }
     }
 
     pub(crate) fn governed(&self) -> GovernedTable {
@@ -129,7 +146,8 @@ pub(super) fn read(reader: &mut Reader<'_>, text: &str) -> Option<Draft> {
     let root = reader.parse(text)?;
     let document = Document::read(reader, &root)?;
     reader.custom(&document.top, "a curated contract", &[]);
-    let custom = reader.custom(&document.object, "a curated table", CUSTOM);
+    let allowed: Vec<&str> = CUSTOM.iter().chain(&events::CUSTOM).copied().collect();
+    let custom = reader.custom(&document.object, "a curated table", &allowed);
     let columns_at = document.object.line_of("properties");
     let before = reader.problems.len();
     let properties = document.properties(reader, true);
@@ -181,6 +199,10 @@ pub(super) fn read(reader: &mut Reader<'_>, text: &str) -> Option<Draft> {
             reader.note(custom.line_of("tombstone"), "an append table has nothing to delete");
         }
     }
+    let known =
+        columns_are_known.then(|| columns.iter().map(|column| (column.name.as_str(), column.required)).collect());
+    let rest = events::Rest { mode, primary_key: &primary_key, columns: known };
+    let events = events::read(reader, &custom, &rest);
     let subject = reader.optional_text(&custom, "subject");
     if columns_are_known
         && let Some(subject) = &subject
@@ -214,6 +236,11 @@ pub(super) fn read(reader: &mut Reader<'_>, text: &str) -> Option<Draft> {
             version_line,
             tombstone,
             dropped,
+            correction: events.correction,
+            removed: events.removed,
+            replaces: events.replaces,
+            keep_markers: events.keep_markers,
+            deduplication: events.deduplication,
             subject,
             scopes,
             hidden,

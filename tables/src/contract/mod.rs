@@ -4,6 +4,7 @@
 mod check;
 mod curated;
 mod document;
+mod events;
 mod lakehouse;
 mod raw;
 mod reference;
@@ -12,6 +13,7 @@ mod types;
 mod yaml;
 
 pub use curated::{Mode, QualityRule, SourceSelect, TableContract, Tombstone};
+pub use events::Deduplication;
 pub use lakehouse::{Lakehouse, Reading, Unread};
 pub use raw::{PayloadFormat, PayloadSchema, TopicContract, dead_letter_schema, raw_schema};
 pub use schema::{Column, Expression, GovernedTable};

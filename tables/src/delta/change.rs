@@ -60,7 +60,7 @@ pub struct Gap {
 ///
 /// Batches name their columns; the order does not matter. The columns of the contract must all be there with their
 /// exact types. Of the engine's columns, an append takes `_lw_version`, `_lw_time`, `_lw_epoch` and `_lw_offset` where
-/// given (in curated tables), an upsert demands `_lw_version`, `_lw_time`, `_lw_offset` and `_lw_deleted`.
+/// given (in curated tables), as does [`Change::Correct`] besides `_lw_corrected` and `_lw_deleted`; an upsert demands `_lw_version`, `_lw_time`, `_lw_offset` and `_lw_deleted`.
 #[derive(Debug, Clone)]
 pub enum Change {
     /// Adds the rows.
@@ -85,6 +85,14 @@ pub enum Change {
         /// The id that the brokers gave it.
         id: String,
     },
+    /// For a `corrected` table: adds the rows; those that are corrections (`_lw_corrected` TRUE), and those whose key was
+    /// corrected before, take the place of all rows of older events of their key, if they are newer.
+    Correct {
+        /// The rows, and markers (`_lw_deleted` and `_lw_corrected` TRUE) of which only the event's key must be filled.
+        rows: Vec<RecordBatch>,
+        /// The partitions they came from.
+        progress: Vec<Progress>,
+    },
     /// Replaces the row of each key if the given one is newer by (version, time, epoch, offset).
     Upsert {
         /// The rows, and markers (`_lw_deleted` TRUE) of which only the key must be filled.
@@ -99,7 +107,7 @@ pub enum Change {
 impl Change {
     pub(crate) fn progress(&self) -> &[Progress] {
         match self {
-            Self::Append { progress, .. } | Self::Upsert { progress, .. } => progress,
+            Self::Append { progress, .. } | Self::Correct { progress, .. } | Self::Upsert { progress, .. } => progress,
             Self::Gap { lost } => std::slice::from_ref(lost),
             Self::Bind { .. } => &[],
         }
@@ -109,7 +117,7 @@ impl Change {
     pub(crate) fn transactions(&self, table: &TableName) -> Vec<(String, i64)> {
         let mut transactions: Vec<_> = self.progress().iter().map(|step| (step.app_id(table), step.next)).collect();
         match self {
-            Self::Append { .. } | Self::Upsert { .. } => {}
+            Self::Append { .. } | Self::Correct { .. } | Self::Upsert { .. } => {}
             Self::Gap { lost } => {
                 let prefix = gap_prefix(table, &lost.source, &lost.topic);
                 transactions.push((format!("{prefix}{}/{}", lost.partition, lost.from), lost.next));
@@ -125,10 +133,12 @@ impl Change {
 pub struct Committed {
     /// The table's version with this commit.
     pub version: i64,
-    /// Rows in the files written: for an upsert those of whole rewritten buckets.
+    /// Rows in the files written: after a merge also those that stood beside what was replaced.
     pub rows: u64,
     /// Files written.
     pub files: usize,
     /// Their size in bytes.
     pub bytes: u64,
+    /// How often it was tried: once, and once more for each race that was lost.
+    pub attempts: usize,
 }

@@ -1,258 +1,316 @@
 //! Committing a change: rows and positions together, or nothing.
 //!
 //! Every attempt starts from the newest version, checks the positions there, and may only become the very next version.
-//! Whoever else commits in between makes the attempt fail, and the next one checks again. delta-rs' own retries are
-//! off, for they do not compare positions. After an error the log tells whether the commit has landed all the same:
-//! each one carries an id.
+//! Whoever else commits in between makes the attempt fail, and the next one checks again, with what the last one has read
+//! and written as far as it still holds. delta-rs' own retries are no part of it, for they do not compare positions. After
+//! an error the log tells whether the commit has landed all the same: each one carries an id.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::atomic::Ordering;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
 
 use arrow::record_batch::RecordBatch;
-use deltalake_core::kernel::transaction::{CommitBuilder, CommitProperties, TransactionError};
+use bytes::Bytes;
+use deltalake_core::DeltaTableError;
+use deltalake_core::kernel::transaction::{CommitData, PROTOCOL, TransactionError};
 use deltalake_core::kernel::{Action, Remove, Transaction};
+use deltalake_core::logstore::CommitOrBytes;
 use deltalake_core::protocol::{DeltaOperation, SaveMode};
-use deltalake_core::{DeltaTable, DeltaTableError};
-use futures::future::try_join_all;
+use tokio::runtime::Handle;
 
 use super::change::{Change, Committed};
-use super::merge::{by_bucket, newest, to_physical};
+use super::deduplicate::Deduplicate;
+use super::filter::KeyFilter;
+use super::merge::{Merge, Outcome};
 use super::parquet_file::{self, WrittenFile};
+use super::physical::to_physical;
 use super::position::delta;
-use super::snapshot::State;
+use super::scan::Scan;
+use super::snapshot::{DataFile, Source, State};
 use super::table::Table;
-use crate::{BUCKET_COLUMN, TablesError};
+use crate::TablesError;
 
 /// Lost races after which the caller is told.
 const ATTEMPTS: usize = 16;
-/// A checkpoint is made once for so many commits.
-const CHECKPOINT_EVERY: u64 = 64;
+/// Races lost in a row after which one steps back for a moment, so that the slower one comes through as well.
+const PATIENT: usize = 4;
+/// Races that an exchange of files may lose: each try costs little, and what was written for it much.
+const EXCHANGES: usize = 200;
 /// Key of the commit's id in its `commitInfo`.
 const ID: &str = "lakewardCommit";
+/// App id of the `txn` that maintenance commits carry; its version is the epoch of the lease.
+pub(crate) const MAINTENANCE: &str = "lakeward/maintenance";
 
-/// Files of one attempt, kept for the next one where they still hold.
-#[derive(Default)]
-struct Prepared {
-    /// Of an append.
-    appended: Option<Vec<WrittenFile>>,
-    /// Of an upsert: bucket to the paths that the rewriting read, and the file it wrote.
-    rewritten: BTreeMap<i32, (BTreeSet<String>, Option<WrittenFile>)>,
+/// What is to be written, and what earlier attempts have made of it.
+enum Work {
+    Nothing,
+    Append { rows: Vec<RecordBatch>, written: Option<Box<WrittenFile>> },
+    Merge(Box<Merge>),
+    Deduplicate(Box<Deduplicate>),
+}
+
+/// Files that take the place of others, with the same rows.
+pub(crate) struct Exchange {
+    /// Epoch of the lease under which it was made.
+    pub(crate) epoch: i64,
+    pub(crate) inputs: Vec<Arc<DataFile>>,
+    pub(crate) outputs: Vec<WrittenFile>,
+}
+
+/// What became of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Exchanged {
+    /// It is this version.
+    At(u64),
+    /// Somebody removed one of the inputs meanwhile, or left no room between commits: it must be made again.
+    Stale,
+    /// Somebody else holds the lease by now.
+    Fenced,
 }
 
 impl Table {
     pub(crate) async fn commit(&self, change: Change) -> Result<Committed, TablesError> {
-        let rows = self.physical_rows(&change)?;
+        let mut work = self.work(&change)?;
         let _one_writer = self.writing.lock().await;
         let id = uuid::Uuid::new_v4().to_string();
-        let mut prepared = Prepared::default();
-        for _ in 0..ATTEMPTS {
+        let mut keys = self.keys.lock().await;
+        for attempt in 0..ATTEMPTS {
             let state = self.state().await?;
             state.positions.check(&self.layout.name, change.progress())?;
-            let (files, removes) = self.prepare(&change, &rows, &state, &mut prepared).await?;
-            let version = match self.attempt(&change, &id, &state, &files, removes).await {
-                Ok(version) => Some(version),
-                Err(error) => match self.landed(&id, state.version).await {
-                    Ok(Some(version)) => Some(version),
-                    Ok(None) if lost_race(&error) => None,
-                    // Where the log cannot be read it stays unknown: the caller reads the positions when it can.
-                    _ => return Err(delta(&self.layout.name, error)),
-                },
+            let (made, outcome) = self.prepare(work, &state, &mut keys).await?;
+            work = made;
+            let actions = self.actions(&outcome.removed, &outcome.files, true);
+            let operation = DeltaOperation::Write {
+                mode: SaveMode::Append,
+                partition_by: Some(self.layout.partition_columns()).filter(|columns| !columns.is_empty()),
+                predicate: None,
             };
-            if let Some(version) = version {
-                self.checkpoint_in_background(version);
+            let transactions = change.transactions(&self.layout.name);
+            if let Some(version) = self.attempt(&id, &state, actions, transactions, operation).await? {
+                self.remember(&work, &outcome, &state, &mut keys);
+                let files = &outcome.files;
                 return Ok(Committed {
                     version: version as i64,
                     rows: files.iter().map(|file| file.rows).sum(),
                     files: files.len(),
                     bytes: files.iter().map(|file| file.bytes).sum(),
+                    attempts: attempt + 1,
                 });
+            }
+            if attempt >= PATIENT {
+                let id = u64::from(id.as_bytes()[0]);
+                tokio::time::sleep(Duration::from_millis(5 + id % 16 * attempt as u64)).await;
             }
         }
         Err(TablesError::Conflict { table: self.layout.name.clone(), attempts: ATTEMPTS })
     }
 
-    fn physical_rows(&self, change: &Change) -> Result<Vec<RecordBatch>, TablesError> {
+    fn work(&self, change: &Change) -> Result<Work, TablesError> {
         let wrong = |message: &str| TablesError::Schema { table: self.layout.name.clone(), message: message.into() };
-        let rows = match (change, &self.layout.key) {
-            (Change::Gap { .. } | Change::Bind { .. }, _) => return Ok(Vec::new()),
+        let given = match (change, &self.layout.key) {
+            (Change::Gap { .. } | Change::Bind { .. }, _) => return Ok(Work::Nothing),
             (Change::Append { rows, .. }, None) => rows,
-            (Change::Upsert { rows, key, .. }, Some(of_table)) if key == of_table => rows,
-            (Change::Upsert { .. }, Some(_)) => {
+            (Change::Upsert { rows, key, .. }, Some(of_table)) if key == of_table && self.layout.upsert => rows,
+            (Change::Upsert { .. }, Some(_)) if self.layout.upsert => {
                 return Err(wrong("the key of the upsert is not the table's primary key"));
             }
-            (Change::Upsert { .. }, None) => return Err(wrong("is not an upsert table")),
+            (Change::Upsert { .. }, _) => return Err(wrong("is not an upsert table")),
+            (Change::Correct { rows, .. }, Some(_)) if !self.layout.upsert => rows,
+            (Change::Correct { .. }, _) => return Err(wrong("is not a corrected table")),
             (Change::Append { rows, .. }, Some(_)) if rows.iter().all(|batch| batch.num_rows() == 0) => rows,
-            (Change::Append { .. }, Some(_)) => return Err(wrong("is an upsert table and takes no appends")),
+            (Change::Append { .. }, Some(_)) if self.layout.upsert => {
+                return Err(wrong("is an upsert table and takes no appends"));
+            }
+            (Change::Append { .. }, Some(_)) => return Err(wrong("is a corrected table and takes no appends")),
         };
-        rows.iter().filter(|batch| batch.num_rows() > 0).map(|batch| to_physical(&self.layout, batch)).collect()
+        let filled = given.iter().filter(|batch| batch.num_rows() > 0);
+        let rows: Vec<RecordBatch> = filled.map(|batch| to_physical(&self.layout, batch)).collect::<Result<_, _>>()?;
+        if rows.is_empty() {
+            return Ok(Work::Nothing);
+        }
+        Ok(match (&self.layout.key, &self.layout.deduplication) {
+            (Some(_), _) => Work::Merge(Box::new(Merge::new(&self.layout, &self.files, &rows)?)),
+            (None, Some(of)) => Work::Deduplicate(Box::new(Deduplicate::new(&self.layout, &self.files, of, &rows)?)),
+            (None, None) => Work::Append { rows, written: None },
+        })
     }
 
+    /// Writes what fits on this state.
     async fn prepare(
         &self,
-        change: &Change,
-        rows: &[RecordBatch],
-        state: &State,
-        prepared: &mut Prepared,
-    ) -> Result<(Vec<WrittenFile>, Vec<Remove>), TablesError> {
-        if rows.is_empty() {
-            return Ok((Vec::new(), Vec::new()));
-        }
-        match change {
-            Change::Append { .. } => {
-                if prepared.appended.is_none() {
-                    let file = parquet_file::write(&self.layout, &self.files, None, rows.to_vec()).await?;
-                    prepared.appended = Some(vec![file]);
-                }
-                Ok((prepared.appended.clone().unwrap_or_default(), Vec::new()))
+        work: Work,
+        state: &Arc<State>,
+        keys: &mut KeyFilter,
+    ) -> Result<(Work, Outcome), TablesError> {
+        match work {
+            Work::Nothing => Ok((Work::Nothing, Outcome::default())),
+            Work::Append { rows, written } => {
+                let file = match written {
+                    Some(file) => file,
+                    None => Box::new(parquet_file::write(&self.layout, &self.files, rows.clone()).await?),
+                };
+                let outcome = Outcome { files: vec![file.as_ref().clone()], ..Outcome::default() };
+                Ok((Work::Append { rows, written: Some(file) }, outcome))
             }
-            Change::Upsert { key, .. } => self.rewrite(key, rows, state, prepared).await,
-            Change::Gap { .. } | Change::Bind { .. } => Ok((Vec::new(), Vec::new())),
+            Work::Deduplicate(mut rows) => {
+                let outcome = rows.prepare(state, keys, &self.scans).await?;
+                Ok((Work::Deduplicate(rows), outcome))
+            }
+            Work::Merge(mut merge) => {
+                self.follow_corrections(state, keys).await?;
+                merge.choose(keys, state.buckets)?;
+                if merge.only_appends() {
+                    let outcome = merge.append().await?;
+                    return Ok((Work::Merge(merge), outcome));
+                }
+                // It decodes and encodes: not on a thread that others wait for.
+                let (state, scans, runtime) = (state.clone(), self.scans.clone(), Handle::current());
+                let prepared = tokio::task::spawn_blocking(move || {
+                    let outcome = runtime.block_on(merge.prepare(&state, &scans));
+                    outcome.map(|outcome| (Work::Merge(merge), outcome))
+                });
+                prepared.await?
+            }
         }
     }
 
-    /// Copy-on-write of the buckets that the rows fall into.
-    async fn rewrite(
-        &self,
-        key: &[String],
-        rows: &[RecordBatch],
-        state: &State,
-        prepared: &mut Prepared,
-    ) -> Result<(Vec<WrittenFile>, Vec<Remove>), TablesError> {
-        let split = by_bucket(&self.layout, key, state.buckets, rows)?;
-        let removes: Vec<Remove> = state
-            .files
-            .iter()
-            .filter(|file| file.bucket.is_none_or(|bucket| split.contains_key(&bucket)))
-            .map(|file| Remove {
+    /// Brings what other processes corrected, and what was corrected before this one began, into the filter.
+    async fn follow_corrections(&self, state: &State, keys: &mut KeyFilter) -> Result<(), TablesError> {
+        let Some(key) = self.layout.key.as_ref().filter(|_| !self.layout.upsert) else { return Ok(()) };
+        let scan = Scan { layout: &self.layout, store: &self.files, cache: &self.scans, key };
+        for file in state.files.iter().filter(|file| file.corrected > 0) {
+            if keys.has(&file.path) {
+                continue;
+            }
+            // A compaction brings no key that is not known from its inputs; to read a large file for it would take long.
+            let is_known = |source: &Source| {
+                let before = &source.before;
+                keys.has(&source.path) || !before.is_empty() && before.iter().all(|path| keys.has(path))
+            };
+            let hashes = match !file.made_of.is_empty() && file.made_of.iter().all(is_known) {
+                true => Vec::new(),
+                false => scan.keys_of(file, true).await?,
+            };
+            keys.absorb(&file.path, hashes);
+        }
+        Ok(())
+    }
+
+    /// Takes what was committed into what is known of the keys.
+    fn remember(&self, work: &Work, outcome: &Outcome, state: &State, keys: &mut KeyFilter) {
+        let paths = outcome.files.iter().map(|file| file.add.path.as_str());
+        match work {
+            Work::Merge(_) if self.layout.upsert => {}
+            Work::Merge(merge) => {
+                // What the other rows of these files have, the files had that they come from: it is known already.
+                paths.for_each(|path| keys.absorb(path, outcome.corrected.iter().copied()));
+                if let ([file], true) = (outcome.files.as_slice(), merge.only_appends()) {
+                    self.scans.put(&file.add.path, merge.appended_hashes());
+                }
+            }
+            Work::Deduplicate(rows) => paths.for_each(|path| keys.absorb(path, rows.hashes())),
+            Work::Nothing | Work::Append { .. } => {}
+        }
+        keys.forget_files(&state.files, outcome.files.len());
+    }
+
+    /// Puts files in the place of others that have the same rows, unless they are not all there any more, or somebody else
+    /// has taken over the lease. Both are checked on the version before the one that it becomes.
+    pub(crate) async fn exchange(&self, exchange: &Exchange) -> Result<Exchanged, TablesError> {
+        let _one_writer = self.writing.lock().await;
+        let id = uuid::Uuid::new_v4().to_string();
+        for _ in 0..EXCHANGES {
+            let state = self.state().await?;
+            if state.positions.of_app(MAINTENANCE).is_some_and(|epoch| epoch > exchange.epoch) {
+                return Ok(Exchanged::Fenced);
+            }
+            let there: std::collections::HashSet<&str> = state.files.iter().map(|file| file.path.as_str()).collect();
+            if !exchange.inputs.iter().all(|file| there.contains(file.path.as_str())) {
+                return Ok(Exchanged::Stale);
+            }
+            let actions = self.actions(&exchange.inputs, &exchange.outputs, false);
+            let operation = DeltaOperation::Optimize { predicate: None, target_size: 0 };
+            let transactions = vec![(MAINTENANCE.to_owned(), exchange.epoch)];
+            if let Some(version) = self.attempt(&id, &state, actions, transactions, operation).await? {
+                return Ok(Exchanged::At(version));
+            }
+        }
+        // Others commit so fast that there is no coming in between: it is tried again with what is there then.
+        Ok(Exchanged::Stale)
+    }
+
+    /// `data_change` is whether the rows of the table are others afterwards.
+    fn actions(&self, removed: &[Arc<DataFile>], added: &[WrittenFile], data_change: bool) -> Vec<Action> {
+        let now = chrono::Utc::now().timestamp_millis();
+        let remove = |file: &Arc<DataFile>| {
+            Action::Remove(Remove {
                 path: file.path.clone(),
-                data_change: true,
-                deletion_timestamp: Some(chrono::Utc::now().timestamp_millis()),
+                data_change,
+                deletion_timestamp: Some(now),
                 extended_file_metadata: Some(true),
-                partition_values: Some(
-                    file.bucket.map(|b| (BUCKET_COLUMN.to_string(), Some(b.to_string()))).into_iter().collect(),
-                ),
+                partition_values: Some(self.layout.partition_values(file.bucket)),
                 size: Some(file.meta.size as i64),
                 ..Remove::default()
             })
-            .collect();
-        let mut tasks = Vec::new();
-        for (bucket, given) in split {
-            let old: BTreeSet<String> =
-                state.files.iter().filter(|file| file.bucket == Some(bucket)).map(|file| file.path.clone()).collect();
-            if prepared.rewritten.get(&bucket).is_some_and(|(read, _)| *read == old) {
-                continue;
-            }
-            tasks.push(async move {
-                let file = self.rewrite_bucket(key, bucket, &old, given).await?;
-                Ok::<_, TablesError>((bucket, (old, file)))
-            });
-        }
-        prepared.rewritten.extend(try_join_all(tasks).await?);
-        let files = prepared.rewritten.values().filter_map(|(_, file)| file.clone()).collect();
-        Ok((files, removes))
+        };
+        let mut actions: Vec<Action> = removed.iter().map(remove).collect();
+        actions.extend(added.iter().map(|file| {
+            let mut add = file.add.clone();
+            add.data_change = data_change;
+            Action::Add(add)
+        }));
+        actions
     }
 
-    async fn rewrite_bucket(
-        &self,
-        key: &[String],
-        bucket: i32,
-        old: &BTreeSet<String>,
-        given: Vec<RecordBatch>,
-    ) -> Result<Option<WrittenFile>, TablesError> {
-        let mut batches = Vec::new();
-        for path in old {
-            let path = object_store::path::Path::from(path.as_str());
-            for batch in parquet_file::read(&self.layout, &self.files, &path).await? {
-                batches.push(to_physical(&self.layout, &batch)?);
-            }
-        }
-        batches.extend(given);
-        let (layout, key) = (self.layout.clone(), key.to_vec());
-        let rows = tokio::task::spawn_blocking(move || newest(&layout, &key, &batches)).await??;
-        if rows.is_empty() {
-            return Ok(None);
-        }
-        parquet_file::write(&self.layout, &self.files, Some(bucket), rows).await.map(Some)
-    }
-
-    /// Tries to become the version after the state's.
+    /// Tries to become the version after the state's; none where somebody else did.
     async fn attempt(
         &self,
-        change: &Change,
         id: &str,
         state: &State,
-        files: &[WrittenFile],
-        removes: Vec<Remove>,
-    ) -> Result<u64, DeltaTableError> {
+        actions: Vec<Action>,
+        transactions: Vec<(String, i64)>,
+        operation: DeltaOperation,
+    ) -> Result<Option<u64>, TablesError> {
+        let name = &self.layout.name;
         let now = chrono::Utc::now().timestamp_millis();
-        let transactions = change
-            .transactions(&self.layout.name)
+        let transactions = transactions
             .into_iter()
             .map(|(app_id, version)| Transaction::new_with_last_update(app_id, version, Some(now)))
             .collect();
-        let mut actions: Vec<Action> = removes.into_iter().map(Action::Remove).collect();
-        actions.extend(files.iter().map(WrittenFile::action));
-        let operation = DeltaOperation::Write {
-            mode: SaveMode::Append,
-            partition_by: self.layout.key.as_ref().map(|_| self.layout.partition_columns()),
-            predicate: None,
+        let refused = |source: TransactionError| delta(name, DeltaTableError::from(source));
+        PROTOCOL.can_commit(state.delta.as_ref(), &actions, &operation).map_err(refused)?;
+        let metadata = HashMap::from([(ID.to_string(), id.into())]);
+        let bytes = CommitData::new(actions, operation, metadata, transactions).get_bytes().map_err(refused)?;
+        let version = state.version + 1;
+        let put = self.log.write_commit_entry(version, CommitOrBytes::LogBytes(bytes.clone()), uuid::Uuid::new_v4());
+        let landed = match put.await {
+            Ok(()) => Some(version),
+            Err(error) => match self.landed(id, state.version).await {
+                Ok(Some(version)) => Some(version),
+                Ok(None) if matches!(error, TransactionError::VersionAlreadyExists(_)) => None,
+                // Where the log cannot be read it stays unknown: the caller reads the positions when it can.
+                _ => return Err(refused(error)),
+            },
         };
-        // Checkpoints and clean-up would make the commit wait for them.
-        let properties = CommitProperties::default()
-            .with_max_retries(0)
-            .with_create_checkpoint(false)
-            .with_cleanup_expired_logs(Some(false))
-            .with_application_transactions(transactions);
-        let prepared = CommitBuilder::from(properties)
-            .with_app_metadata(HashMap::from([(ID.to_string(), id.into())]))
-            .with_actions(actions)
-            .build(Some(&state.delta), self.log.clone(), operation)
-            .into_prepared_commit_future()
-            .await?;
-        Ok(prepared.await?.version)
+        if let Some(version) = landed {
+            self.committed(state, version, &bytes)?;
+        }
+        Ok(landed)
     }
 
     /// The version after `since` that carries the id, if there is one.
     async fn landed(&self, id: &str, since: u64) -> Result<Option<u64>, DeltaTableError> {
         let mut version = since + 1;
         while let Some(bytes) = self.log.read_commit_entry(version).await? {
-            if bytes.windows(id.len()).any(|window| window == id.as_bytes()) {
+            if carries(&bytes, id) {
                 return Ok(Some(version));
             }
             version += 1;
         }
         Ok(None)
     }
-
-    /// So that a log stays quick to read. One at a time; what fails here is made good by the next.
-    fn checkpoint_in_background(&self, version: u64) {
-        if !version.is_multiple_of(CHECKPOINT_EVERY) || self.checkpointing.swap(true, Ordering::AcqRel) {
-            return;
-        }
-        let (log, name, running) = (self.log.clone(), self.layout.name.clone(), self.checkpointing.clone());
-        tokio::spawn(async move {
-            let mut table = DeltaTable::new(log);
-            let made = match table.load_version(version).await {
-                Ok(()) => deltalake_core::checkpoints::create_checkpoint(&table, None).await,
-                Err(error) => Err(error),
-            };
-            if let Err(error) = made {
-                tracing::warn!(table = %name, version, %error, "checkpoint failed");
-            }
-            running.store(false, Ordering::Release);
-        });
-    }
 }
 
-/// Whether another commit took the version.
-pub(super) fn lost_race(error: &DeltaTableError) -> bool {
-    matches!(
-        error,
-        DeltaTableError::VersionAlreadyExists(_)
-            | DeltaTableError::Transaction {
-                source: TransactionError::VersionAlreadyExists(_)
-                    | TransactionError::MaxCommitAttempts(_)
-                    | TransactionError::CommitConflict(_)
-            }
-    )
+fn carries(bytes: &Bytes, id: &str) -> bool {
+    bytes.windows(id.len()).any(|window| window == id.as_bytes())
 }

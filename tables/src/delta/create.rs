@@ -1,7 +1,9 @@
 //! Opening a table, and creating it where it is absent.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use deltalake_core::DeltaTableError;
 use deltalake_core::kernel::StructField;
 use deltalake_core::kernel::transaction::CommitProperties;
 use deltalake_core::logstore::LogStoreRef;
@@ -9,11 +11,13 @@ use deltalake_core::operations::create::CreateBuilder;
 use deltalake_core::protocol::SaveMode;
 use deltalake_core::table::state::DeltaTableState;
 
-use super::commit::lost_race;
-use super::evolve::{self, Planned};
+use super::evolve::{self, Planned, lost_race};
 use super::layout::Layout;
 use super::position::delta;
 use crate::TablesError;
+
+/// Lists of a log that may have been made at a bad moment before an error is one.
+const LISTS: usize = 3;
 
 /// Lost races after which the caller is told.
 const ATTEMPTS: usize = 16;
@@ -32,7 +36,7 @@ pub(super) async fn open_or_create(layout: &Arc<Layout>, log: &LogStoreRef) -> R
         }
     }
     for _ in 0..ATTEMPTS {
-        let state = DeltaTableState::try_new(log.as_ref(), None).await.map_err(exists)?;
+        let state = newest(log).await.map_err(exists)?;
         match evolve::plan(layout, &state)? {
             Planned::Fits(stored) => return layout.settle(stored).map(|()| state),
             // Once it has been opened, its columns are not this process's to change: a newer one has them by now.
@@ -53,22 +57,23 @@ pub(super) async fn pending(layout: &Layout, log: &LogStoreRef) -> Result<Vec<St
     if !log.is_delta_table_location().await.map_err(failed)? {
         return Ok(vec!["the table is created".to_owned()]);
     }
-    let state = DeltaTableState::try_new(log.as_ref(), None).await.map_err(failed)?;
+    let state = newest(log).await.map_err(failed)?;
     Ok(match evolve::plan(layout, &state)? {
         Planned::Fits(_) => Vec::new(),
         Planned::Change(change) => change.what,
     })
 }
 
-/// A table that is being followed has the columns that it had, as far as this process knows columns.
-pub(super) fn still_fits(layout: &Layout, before: &DeltaTableState, now: &DeltaTableState) -> Result<(), TablesError> {
-    if before.metadata() == now.metadata() {
-        return Ok(());
+/// A list of the log that is made while others commit may lack a commit and hold the next, on a local disk: then it is made
+/// again.
+async fn newest(log: &LogStoreRef) -> Result<DeltaTableState, DeltaTableError> {
+    for _ in 0..LISTS {
+        if let Ok(state) = DeltaTableState::try_new(log.as_ref(), None).await {
+            return Ok(state);
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    match evolve::plan(layout, now)? {
-        Planned::Fits(stored) => layout.settle(stored),
-        Planned::Change(_) => Err(layout.changed_by_another()),
-    }
+    DeltaTableState::try_new(log.as_ref(), None).await
 }
 
 async fn create(layout: &Layout, log: &LogStoreRef) -> Result<(), TablesError> {

@@ -13,7 +13,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use deltalake_core::DeltaTableError;
-use deltalake_core::kernel::transaction::{CommitBuilder, CommitProperties};
+use deltalake_core::kernel::transaction::{CommitBuilder, CommitProperties, TransactionError};
 use deltalake_core::kernel::{Action, Metadata, Protocol};
 use deltalake_core::logstore::LogStoreRef;
 use deltalake_core::protocol::DeltaOperation;
@@ -22,7 +22,7 @@ use serde_json::{Map, Value, json};
 
 use super::layout::Layout;
 use super::position::delta;
-use crate::TablesError;
+use crate::{ENGINE_PREFIX, TablesError};
 
 /// Key of a column's id in the metadata of its field.
 const ID: &str = "lakeward.id";
@@ -117,6 +117,19 @@ impl Change {
     }
 }
 
+/// Whether another commit took the version.
+pub(super) fn lost_race(error: &DeltaTableError) -> bool {
+    matches!(
+        error,
+        DeltaTableError::VersionAlreadyExists(_)
+            | DeltaTableError::Transaction {
+                source: TransactionError::VersionAlreadyExists(_)
+                    | TransactionError::MaxCommitAttempts(_)
+                    | TransactionError::CommitConflict(_)
+            }
+    )
+}
+
 impl Evolution<'_> {
     fn refused(&self, message: String) -> TablesError {
         TablesError::Schema { table: self.layout.name.clone(), message }
@@ -204,8 +217,8 @@ impl Evolution<'_> {
     fn change(self, state: &DeltaTableState, mut fields: Vec<Field>, mut highest: i64) -> Result<Change, TablesError> {
         let mut configuration: Map<String, Value> = Map::new();
         for (key, value) in self.layout.properties() {
-            // The number of buckets is that of the files which are there.
-            if !state.metadata().configuration().contains_key(&key) || key.starts_with("delta.") {
+            // The number of buckets stays that of the files which are there.
+            if key.starts_with("delta.") || key == KEY_PROPERTY {
                 configuration.insert(key, json!(value));
             }
         }
@@ -248,7 +261,11 @@ impl Field {
     /// Gives it a number and the name that files have for it, and all that stands in it too.
     fn map(&mut self, highest: &mut i64) {
         // The plain name may stand in files with the values of a column that was dropped.
-        let name = if self.added { format!("col-{}", uuid::Uuid::new_v4()) } else { self.name.clone() };
+        let name = if self.added && !self.name.starts_with(ENGINE_PREFIX) {
+            format!("col-{}", uuid::Uuid::new_v4())
+        } else {
+            self.name.clone()
+        };
         number(&mut self.metadata, &name, highest);
         map_inside(&mut self.data_type, highest);
     }

@@ -10,12 +10,14 @@ use parquet::arrow::PARQUET_FIELD_ID_META_KEY;
 
 use super::evolve::{KEY_PROPERTY, Stored};
 use crate::{
-    BUCKET_COLUMN, Column, DELETED_COLUMN, EPOCH_COLUMN, GovernedTable, Mode, OFFSET_COLUMN, TIME_COLUMN,
-    TableContract, TableName, TablesError, VERSION_COLUMN,
+    BUCKET_COLUMN, CORRECTED_COLUMN, Column, DELETED_COLUMN, Deduplication, EPOCH_COLUMN, GovernedTable, Mode,
+    OFFSET_COLUMN, TIME_COLUMN, TableContract, TableName, TablesError, VERSION_COLUMN,
 };
 
-/// Upsert tables rewrite the buckets a commit touches; few, so that a small table stays a few files.
-const BUCKETS: i32 = 4;
+/// Of a new table with a key. More would make small files of small tables, fewer would make a merge look into more.
+const BUCKETS: i32 = 8;
+/// Of a table that does not say it: the first tables did not.
+const BUCKETS_BEFORE: i32 = 4;
 /// Table property that keeps the number of buckets, for a table outlives the constant.
 pub(crate) const BUCKETS_PROPERTY: &str = "lakeward.buckets";
 
@@ -32,8 +34,17 @@ pub(crate) struct Layout {
     pub(crate) physical: SchemaRef,
     /// Columns whose statistics may stand in the log.
     pub(crate) statistics: BTreeSet<String>,
-    /// The primary key, for tables that take upserts.
+    /// The key of an event, for tables in which a newer event of a key replaces the older ones: the primary key, or the
+    /// beginning of it where an event has several rows.
     pub(crate) key: Option<Vec<String>>,
+    /// The primary key: of one event no two rows have the same.
+    pub(crate) primary: Vec<String>,
+    /// Whether every event replaces those before it, and not only corrections.
+    pub(crate) upsert: bool,
+    /// Events that are not added a second time.
+    pub(crate) deduplication: Option<Deduplication>,
+    /// How long a marker outlives its event, in microseconds.
+    pub(crate) keep_markers: i64,
     /// Columns whose values are all different, or nearly.
     pub(crate) unlike: Vec<String>,
     /// Ids of columns that have another one than their name.
@@ -56,6 +67,10 @@ impl Layout {
             contract,
             statistics: prunable(table),
             key: None,
+            primary: Vec::new(),
+            upsert: false,
+            deduplication: None,
+            keep_markers: i64::MAX,
             unlike: ["payload", "key", "offset"].map(String::from).into(),
             ids: ids(&table.columns),
             dropped: BTreeSet::new(),
@@ -73,9 +88,20 @@ impl Layout {
             fields.push(Arc::new(Field::new(name, DataType::Int64, true)));
         }
         let mut statistics = prunable(&governed);
-        if upsert {
-            fields.push(Arc::new(Field::new(DELETED_COLUMN, DataType::Boolean, true)));
-            statistics.insert(DELETED_COLUMN.into());
+        let mut flags = Vec::new();
+        if table.mode != Mode::Append {
+            flags.push(DELETED_COLUMN);
+        }
+        if table.mode == Mode::Corrected {
+            flags.push(CORRECTED_COLUMN);
+        }
+        for flag in flags {
+            fields.push(Arc::new(Field::new(flag, DataType::Boolean, true)));
+            statistics.insert(flag.into());
+        }
+        // Without it every file would have to be opened to learn whether it has anything of the window.
+        if table.deduplication.is_some() {
+            statistics.insert(TIME_COLUMN.into());
         }
         let physical: SchemaRef = Schema::new(fields).into();
         Self {
@@ -85,7 +111,11 @@ impl Layout {
             reading: reading_schema(&physical),
             physical,
             statistics,
-            key: upsert.then(|| table.primary_key.clone()),
+            key: (table.mode != Mode::Append).then(|| table.event_key().to_vec()),
+            primary: table.primary_key.clone(),
+            upsert,
+            deduplication: table.deduplication.clone(),
+            keep_markers: i64::try_from(table.keep_markers.as_micros()).unwrap_or(i64::MAX),
             unlike: table.primary_key.first().into_iter().cloned().chain([OFFSET_COLUMN.into()]).collect(),
             ids: ids(&table.columns),
             dropped: table.dropped.iter().cloned().collect(),
@@ -96,7 +126,7 @@ impl Layout {
     /// The schema in the Delta log: the physical one, and the partition column of an upsert table.
     pub(crate) fn logged_schema(&self) -> Schema {
         let mut fields: Vec<Arc<Field>> = self.physical.fields().iter().cloned().collect();
-        if self.key.is_some() {
+        if self.upsert {
             fields.push(Arc::new(Field::new(BUCKET_COLUMN, DataType::Int32, true)));
         }
         Schema::new(fields)
@@ -162,7 +192,12 @@ impl Layout {
     }
 
     pub(crate) fn partition_columns(&self) -> Vec<String> {
-        self.key.iter().map(|_| BUCKET_COLUMN.to_string()).collect()
+        if self.upsert { vec![BUCKET_COLUMN.to_string()] } else { Vec::new() }
+    }
+
+    /// The partition values of a file, as the log wants them. In a `corrected` table the bucket stands in the path alone.
+    pub(crate) fn partition_values(&self, bucket: Option<i32>) -> HashMap<String, Option<String>> {
+        self.partition_columns().into_iter().map(|column| (column, bucket.map(|bucket| bucket.to_string()))).collect()
     }
 
     /// Properties of a new table.
@@ -172,7 +207,6 @@ impl Layout {
         if self.statistics.is_empty() {
             properties.insert("delta.dataSkippingNumIndexedCols".into(), Some("0".into()));
         } else {
-            // Readers look for them by the contract's names.
             let columns = self.statistics.iter().cloned().collect::<Vec<_>>().join(",");
             properties.insert("delta.dataSkippingStatsColumns".into(), Some(columns));
         }
@@ -185,7 +219,7 @@ impl Layout {
 
     /// The number of buckets, from the properties of the table in storage.
     pub(crate) fn buckets(properties: &HashMap<String, String>) -> i32 {
-        properties.get(BUCKETS_PROPERTY).and_then(|n| n.parse().ok()).filter(|n| *n > 0).unwrap_or(BUCKETS)
+        properties.get(BUCKETS_PROPERTY).and_then(|n| n.parse().ok()).filter(|n| *n > 0).unwrap_or(BUCKETS_BEFORE)
     }
 }
 

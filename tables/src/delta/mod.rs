@@ -1,19 +1,27 @@
 //! Delta tables: snapshots to read and commits to write.
 //!
-//! Every commit is made here, over delta-rs' `CommitBuilder`, and never by its write operations: a commit carries the
-//! data files and the `txn` actions of the partitions they came from, or the `txn` actions alone.
+//! Every commit is made here, as delta-rs' `CommitData`, and never by its write operations: a commit carries the data files
+//! and the `txn` actions of the partitions they came from, or the `txn` actions alone. The log is read whole once, by
+//! delta-rs; after that it is followed here, commit by commit.
 
 mod change;
-mod commit;
+pub(crate) mod commit;
 mod create;
+mod deduplicate;
 mod evolve;
+mod filter;
+pub(crate) mod keys;
 pub(crate) mod layout;
+mod log;
 mod merge;
-mod parquet_file;
+pub(crate) mod parquet_file;
+pub(crate) mod physical;
 mod position;
 mod provider;
-mod snapshot;
+mod scan;
+pub(crate) mod snapshot;
 mod statistics;
+mod stored_file;
 mod table;
 
 pub use change::{Change, Committed, Gap, Progress};

@@ -14,26 +14,14 @@ use object_store::ObjectStoreExt;
 use object_store::path::Path;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
-use serde::Deserialize;
 
 use super::change::{Gap, Progress, app_prefix, gap_prefix, topic_prefix};
+use super::log::Entry;
 use crate::{TableName, TablesError};
 
 /// The latest `txn` version of every app id.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Positions(HashMap<String, i64>);
-
-#[derive(Deserialize)]
-struct Line {
-    txn: Option<Txn>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Txn {
-    app_id: String,
-    version: i64,
-}
 
 impl Positions {
     /// Reads the positions as of a version: the newest checkpoint not after it, then the commits since.
@@ -71,26 +59,19 @@ impl Positions {
                 table: table.clone(),
                 message: format!("commit {version} is missing from the log, and no checkpoint replaces it"),
             })?;
-            positions.apply_commit(table, version, &bytes)?;
+            positions.apply(Entry::parse(table, version, &bytes)?.transactions);
         }
         Ok(positions)
     }
 
-    /// Takes over the `txn` actions of one commit.
-    pub(crate) fn apply_commit(&mut self, table: &TableName, version: u64, bytes: &Bytes) -> Result<(), TablesError> {
-        for line in bytes.split(|b| *b == b'\n') {
-            if !line.trim_ascii_start().starts_with(b"{\"txn\"") {
-                continue;
-            }
-            let line: Line = serde_json::from_slice(line).map_err(|e| TablesError::Schema {
-                table: table.clone(),
-                message: format!("commit {version} has a txn action that cannot be read (column {})", e.column()),
-            })?;
-            if let Some(txn) = line.txn {
-                self.0.insert(txn.app_id, txn.version);
-            }
-        }
-        Ok(())
+    /// Takes over the `txn` actions of a commit.
+    pub(crate) fn apply(&mut self, transactions: BTreeMap<String, i64>) {
+        self.0.extend(transactions);
+    }
+
+    /// The version of an app id.
+    pub(crate) fn of_app(&self, app_id: &str) -> Option<i64> {
+        self.0.get(app_id).copied()
     }
 
     fn apply_checkpoint(&mut self, table: &TableName, bytes: Bytes) -> Result<(), TablesError> {
@@ -197,11 +178,11 @@ mod tests {
             )
         };
         for (version, (partition, next)) in [(0, 5), (1, 7), (0, 9)].into_iter().enumerate() {
-            positions.apply_commit(&table, version as u64, &commit(partition, next).into()).unwrap();
+            positions
+                .apply(Entry::parse(&table, version as u64, &commit(partition, next).into()).unwrap().transactions);
         }
-        positions
-            .apply_commit(&table, 9, &"{\"txn\":{\"appId\":\"lakeward/maintenance\",\"version\":3}}".into())
-            .unwrap();
+        positions.apply(BTreeMap::from([("lakeward/maintenance".into(), 3)]));
+        assert_eq!(positions.of_app("lakeward/maintenance"), Some(3));
         assert_eq!(positions.of_topic(&table, "main", "clinic.patient"), BTreeMap::from([(0, 9), (1, 7)]));
         assert!(positions.of_topic(&table, "other", "clinic.patient").is_empty());
 

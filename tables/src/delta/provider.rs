@@ -1,7 +1,7 @@
 //! A snapshot as DataFusion reads it: its list of files under DataFusion's own Parquet source.
 //!
 //! Tables written here have no deletion vectors, so the files can be read as they are, at the speed of bare DataFusion
-//! and with its pruning. Only an upsert table that holds markers has a filter above, and only a table whose columns files
+//! and with its pruning. Only a table that holds markers has a filter above, and only a table whose columns files
 //! call otherwise (column mapping) has their names changed.
 
 use std::sync::Arc;
@@ -60,7 +60,7 @@ impl SnapshotProvider {
         if files.is_empty() {
             statistics.num_rows = Precision::Exact(0);
         }
-        let markers = files.iter().any(|file| file.live < file.rows);
+        let markers = files.iter().any(|file| file.live < file.rows || file.unsure);
         let columns = layout.contract.fields().len();
         let schema = Arc::new(Schema::new(layout.reading.fields().iter().take(columns).cloned().collect::<Vec<_>>()));
         Self { layout, files, schema, statistics, markers, store, store_url }

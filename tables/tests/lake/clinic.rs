@@ -68,6 +68,56 @@ schema:
       - {name: some_visits, type: sql, query: visits >= 0}
 ";
 
+/// A corrected table whose events have several rows.
+pub(crate) const RESULTS: &str = "apiVersion: v3.0.2
+kind: DataContract
+id: curated.results
+version: 1.0.0
+status: active
+schema:
+  - name: curated.results
+    customProperties:
+      - {property: from, value: shop.sale}
+      - {property: mode, value: corrected}
+      - {property: correction, value: \"payload['id'] = 'corrected'\"}
+      - {property: removed, value: \"payload['id'] = 'removed'\"}
+      - {property: replaces, value: [result_id]}
+      - {property: keepMarkers, value: 30 days}
+    properties:
+      - {name: result_id, logicalType: string, required: true, primaryKey: true, primaryKeyPosition: 1, tags: [key.event]}
+      - {name: component, logicalType: integer, required: true, primaryKey: true, primaryKeyPosition: 2, tags: [key.event]}
+      - {name: value, logicalType: integer, tags: [clinical]}
+";
+
+/// An append table that takes no event twice.
+pub(crate) const MOVES: &str = "apiVersion: v3.0.2
+kind: DataContract
+id: curated.moves
+version: 1.0.0
+status: active
+schema:
+  - name: curated.moves
+    customProperties:
+      - {property: from, value: shop.sale}
+      - {property: mode, value: append}
+      - {property: deduplicate, value: {key: [move_id], window: 1 hour}}
+    properties:
+      - {name: move_id, logicalType: string, required: true, primaryKey: true, primaryKeyPosition: 1, tags: [key.event]}
+      - {name: value, logicalType: integer, tags: [operational]}
+";
+
+/// Besides [`write_sql`]: the corrected table and the one that takes no event twice.
+pub(crate) fn write_events(dir: &Path) {
+    for (file, text) in [
+        ("contracts/curated/results.odcs.yaml", RESULTS),
+        ("contracts/curated/moves.odcs.yaml", MOVES),
+        ("curated/results.sql", "SELECT _lw_row, payload['id'] AS result_id, 0 AS component, 1 AS value FROM event"),
+        ("curated/moves.sql", "SELECT _lw_row, payload['id'] AS move_id, 1 AS value FROM event"),
+    ] {
+        fs::write(dir.join(file), text).unwrap();
+    }
+}
+
 /// Writes the folder `sql/` with the three contracts.
 pub(crate) fn write_sql(dir: &Path) {
     for (file, text) in [
@@ -88,6 +138,7 @@ pub(crate) fn write_sql(dir: &Path) {
 pub(crate) async fn lake(dir: &Path) -> Lake {
     let sql = dir.join("sql");
     write_sql(&sql);
+    write_events(&sql);
     let lakehouse = Arc::new(Lakehouse::load(&sql).unwrap());
     Lake::open(&StorageConfig::local(&dir.join("lake")).unwrap(), lakehouse).await.unwrap()
 }
@@ -98,6 +149,14 @@ pub(crate) fn sales() -> TableName {
 
 pub(crate) fn buyers() -> TableName {
     TableName::curated("buyers")
+}
+
+pub(crate) fn results() -> TableName {
+    TableName::curated("results")
+}
+
+pub(crate) fn moves() -> TableName {
+    TableName::curated("moves")
 }
 
 pub(crate) fn step(partition: i32, from: i64, next: i64) -> Progress {

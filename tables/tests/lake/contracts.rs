@@ -5,7 +5,7 @@ use std::fs;
 use arrow::datatypes::DataType;
 use lakeward_tables::{Lakehouse, Mode, TableName, Tombstone};
 
-use crate::clinic::{BUYERS, RAW, SALES, write_sql};
+use crate::clinic::{BUYERS, MOVES, RAW, RESULTS, SALES, write_events, write_sql};
 
 fn problems(change: impl FnOnce(&std::path::Path)) -> Vec<String> {
     let dir = tempfile::tempdir().unwrap();
@@ -94,6 +94,47 @@ fn an_upsert_table_needs_a_key_and_delete_needs_a_key_of_one_text() {
     });
     assert!(told.iter().any(|p| p.contains("buyers.odcs.yaml:13: a table of mode upsert")), "{told:#?}");
     assert!(told.iter().any(|p| p.contains("buyers.odcs.yaml:11: tombstone: delete needs")), "{told:#?}");
+}
+
+#[test]
+fn what_is_said_of_corrections_and_duplicates_must_make_sense() {
+    let told = problems(|dir| {
+        write_events(dir);
+        let results = replace(RESULTS, "value: [result_id]}", "value: [component]}");
+        let results = replace(&results, "payload['id'] = 'removed'", "payload['id'] = = 1");
+        let results = replace(&results, "30 days", "a while");
+        fs::write(dir.join("contracts/curated/results.odcs.yaml"), results).unwrap();
+        let moves = replace(MOVES, "key: [move_id], window: 1 hour}", "key: [nothing]}");
+        fs::write(dir.join("contracts/curated/moves.odcs.yaml"), moves).unwrap();
+        let sales = replace(SALES, "value: append}", "value: corrected}");
+        let sales = replace(
+            &sales,
+            "{name: n, logicalType: integer,",
+            "{name: n, logicalType: integer, required: true, primaryKey: true, primaryKeyPosition: 1,",
+        );
+        fs::write(dir.join("contracts/curated/sales.odcs.yaml"), sales).unwrap();
+        let buyers = replace(
+            BUYERS,
+            "      - {property: mode, value: upsert}\n",
+            "      - {property: mode, value: upsert}\n      - {property: correction, value: \"TRUE\"}\n      - {property: deduplicate, value: {key: [visits], window: 5 minutes}}\n",
+        );
+        fs::write(dir.join("contracts/curated/buyers.odcs.yaml"), buyers).unwrap();
+    });
+    let starts = [
+        "contracts/curated/buyers.odcs.yaml:11: 'correction' is for tables of mode corrected",
+        "contracts/curated/buyers.odcs.yaml:12: 'deduplicate' is for append tables",
+        "contracts/curated/buyers.odcs.yaml:12: 'visits' is in the key of 'deduplicate' and must be required",
+        "contracts/curated/moves.odcs.yaml:11: 'deduplicate' needs a window",
+        "contracts/curated/moves.odcs.yaml:11: 'nothing' is not a column of the table",
+        "contracts/curated/results.odcs.yaml:12: removed is not an SQL expression",
+        "contracts/curated/results.odcs.yaml:13: 'replaces' must be the beginning of the primary key (result_id, component)",
+        "contracts/curated/results.odcs.yaml:14: keepMarkers wants a number and a unit",
+        "contracts/curated/sales.odcs.yaml:10: a table of mode corrected needs 'correction'",
+    ];
+    for start in starts {
+        assert!(told.iter().any(|told| told.starts_with(start)), "{start}\nis not in\n{told:#?}");
+    }
+    assert_eq!(told.len(), starts.len(), "{told:#?}");
 }
 
 #[test]

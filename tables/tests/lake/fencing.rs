@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use lakeward_tables::maintenance::{Maintenance, MaintenanceConfig};
 use lakeward_tables::{Change, TableName, TablesError};
 
 use crate::clinic::{lake, number, raw_rows, sale_rows, sales, step};
@@ -120,25 +121,19 @@ async fn positions_survive_a_checkpoint() {
     let dir = tempfile::tempdir().unwrap();
     let writer = lake(dir.path()).await;
     writer.commit(&sales(), Change::Append { rows: vec![], progress: vec![step(7, 0, 42)] }).await.unwrap();
-    for n in 0..70 {
+    for n in 0..110 {
         writer.commit(&sales(), append(n, n + 1)).await.unwrap();
     }
-    let checkpoint = dir.path().join("lake/curated/sales/_delta_log/00000000000000000064.checkpoint.parquet");
-    tokio::time::timeout(std::time::Duration::from_secs(60), async {
-        while !checkpoint.exists() {
-            tokio::task::yield_now().await;
-        }
-    })
-    .await
-    .expect("a checkpoint is made in the background");
-    for version in 0..64 {
+    let done = Maintenance::new(writer.clone(), MaintenanceConfig::default()).pass(&sales()).await.unwrap();
+    assert_eq!(done.checkpoints, 1);
+    for version in 0..=100 {
         std::fs::remove_file(dir.path().join(format!("lake/curated/sales/_delta_log/{version:020}.json"))).unwrap();
     }
     let reader = lake(dir.path()).await;
     let offsets = reader.next_offsets(&sales(), "main", "shop.sale").await.unwrap();
-    assert_eq!(offsets, BTreeMap::from([(0, 70), (7, 42)]));
-    assert_eq!(reader.row_count(&sales()).await.unwrap(), 70);
-    assert_eq!(number(&reader, &sales(), "SELECT count(*) FROM t WHERE n >= 60").await, 10);
+    assert_eq!(offsets, BTreeMap::from([(0, 110), (7, 42)]));
+    assert_eq!(reader.row_count(&sales()).await.unwrap(), 110);
+    assert_eq!(number(&reader, &sales(), "SELECT count(*) FROM t WHERE n >= 100").await, 10);
 }
 
 #[tokio::test]

@@ -4,7 +4,10 @@
 
 mod clinic;
 mod contracts;
+mod corrections;
+mod duplicates;
 mod evolution;
 mod fencing;
+mod maintenance;
 mod reading;
 mod upserts;
