@@ -28,7 +28,14 @@ pub(crate) struct Added {
     pub(crate) size: i64,
     pub(crate) modification_time: i64,
     pub(crate) stats: Option<String>,
+    /// Whether the table has other rows by it; without a word it has.
+    #[serde(default = "has_other_rows")]
+    pub(crate) data_change: bool,
     deletion_vector: Option<IgnoredAny>,
+}
+
+fn has_other_rows() -> bool {
+    true
 }
 
 #[derive(Deserialize)]

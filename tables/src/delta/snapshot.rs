@@ -36,9 +36,19 @@ pub(crate) struct DataFile {
     pub(crate) unsure: bool,
     /// Rows whose key was corrected.
     pub(crate) corrected: u64,
+    /// The files with rows of corrected keys that it was compacted from: it has no others.
+    pub(crate) made_of: Vec<Source>,
     /// The first and the last of Kafka's timestamps, where the table keeps them in its log.
     pub(crate) times: Option<(i64, i64)>,
     pub(crate) statistics: Arc<Statistics>,
+}
+
+/// A file that was compacted into another one.
+#[derive(Debug, Clone)]
+pub(crate) struct Source {
+    pub(crate) path: String,
+    /// What it was compacted from itself, if it was.
+    pub(crate) before: Vec<String>,
 }
 
 impl DataFile {
@@ -76,6 +86,7 @@ impl DataFile {
             rows,
             unsure: markers.is_none(),
             corrected: if layout.key.is_some() && !layout.upsert { set(CORRECTED_COLUMN).unwrap_or(0) } else { 0 },
+            made_of: Vec::new(),
             times: layout.deduplication.as_ref().and_then(|_| statistics.span(TIME_COLUMN)),
             statistics: Arc::new(statistics.of_schema(&layout.reading)),
         })
@@ -99,6 +110,7 @@ impl DataFile {
             rows: 1,
             unsure: false,
             corrected: 0,
+            made_of: Vec::new(),
             times: None,
             statistics: Arc::default(),
         }
@@ -155,12 +167,17 @@ impl State {
         let commits = entries.len() as u64;
         let mut removed = std::collections::BTreeSet::new();
         for entry in entries {
+            let made_of = sources(&files, &entry);
             positions.apply(entry.transactions);
             for add in entry.added {
                 // A file may come back under its name; it is in no known way of writing here.
                 removed.remove(&add.path);
                 let (size, modified) = (add.size, add.modification_time);
-                files.push(Arc::new(DataFile::new(layout, add.path, size, modified, add.stats.as_deref())?));
+                let mut file = DataFile::new(layout, add.path, size, modified, add.stats.as_deref())?;
+                if let Some(made_of) = made_of.as_ref().filter(|_| file.corrected > 0) {
+                    file.made_of = made_of.clone();
+                }
+                files.push(Arc::new(file));
             }
             removed.extend(entry.removed);
         }
@@ -171,6 +188,21 @@ impl State {
         let (delta, files) = (self.delta.clone(), Arc::new(files));
         Ok(Self { version: self.version + commits, delta, positions, files, buckets: self.buckets })
     }
+}
+
+/// Of a commit that adds no row and changes none: the files that it removes, as far as they have rows of corrected keys. None
+/// where one of them is not known.
+fn sources(files: &[Arc<DataFile>], entry: &Entry) -> Option<Vec<Source>> {
+    if entry.removed.is_empty() || entry.added.iter().any(|add| add.data_change) {
+        return None;
+    }
+    let gone: Vec<&Arc<DataFile>> = files.iter().filter(|file| entry.removed.contains(&file.path)).collect();
+    let source = |file: &&Arc<DataFile>| Source {
+        path: file.path.clone(),
+        before: file.made_of.iter().map(|source| source.path.clone()).collect(),
+    };
+    let complete = gone.len() == entry.removed.len();
+    complete.then(|| gone.iter().filter(|file| file.corrected > 0).map(source).collect())
 }
 
 /// The log's order is not defined; the same version must give the same plan.
