@@ -187,8 +187,8 @@ impl Demo {
 
     /// Lets running requests end while what was read is committed. The broker goes last: it must outlive its consumer.
     async fn end(self) -> anyhow::Result<()> {
-        self.maintained.stop().await;
-        let (served, ingested) = tokio::join!(self.servers.stop(), self.ingest.shutdown());
+        let ends = (self.servers.stop(), self.ingest.shutdown(), self.maintained.stop());
+        let (served, ingested, ()) = tokio::join!(ends.0, ends.1, ends.2);
         served?;
         Ok(ingested?)
     }

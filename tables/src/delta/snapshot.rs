@@ -167,6 +167,7 @@ impl State {
         let commits = entries.len() as u64;
         let mut removed = std::collections::BTreeSet::new();
         for entry in entries {
+            let made_of = sources(&files, &entry);
             positions.apply(entry.transactions);
             let made_of = sources(&files, &entry);
             for add in entry.added {
