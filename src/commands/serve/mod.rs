@@ -59,7 +59,7 @@ pub(crate) async fn run(args: ServeArgs) -> anyhow::Result<()> {
         answer(&mut servers, answers, &declared, lake.clone(), &families).await?;
     }
     let maintained = match (&config.maintenance, ingests) {
-        (Some(maintenance), true) => Some(maintenance::start(lake.clone(), maintenance, &registry)?),
+        (Some(maintenance), true) => Some(maintenance::start(lake.clone(), maintenance, &families)?),
         _ => None,
     };
     let ingest = match &config.ingest {

@@ -169,7 +169,6 @@ impl State {
         for entry in entries {
             let made_of = sources(&files, &entry);
             positions.apply(entry.transactions);
-            let made_of = sources(&files, &entry);
             for add in entry.added {
                 // A file may come back under its name; it is in no known way of writing here.
                 removed.remove(&add.path);
