@@ -28,6 +28,8 @@ pub(crate) enum Command {
     Status(StatusArgs),
     /// Tell where a message landed, or as what dead letter, and show no value of it
     Trace(TraceArgs),
+    /// Make a curated table again from raw, under the contracts of today, and swap it in
+    Rebuild(RebuildArgs),
     /// Print the rights on the broker that the contracts imply; make them; say what is wider than that
     Acl(AclArgs),
     /// Send records from files to a topic in its format, or FHIR bundles to their topics
@@ -155,6 +157,16 @@ pub(crate) struct TraceArgs {
     /// The message's key
     #[arg(long)]
     pub(crate) key: String,
+    /// The configuration that names the tables
+    #[arg(long, value_name = "FILE", env = "LAKEWARD_CONFIG", default_value = "lakeward.toml")]
+    pub(crate) config: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RebuildArgs {
+    /// The table, as in curated.observations
+    #[arg(value_name = "TABLE")]
+    pub(crate) table: String,
     /// The configuration that names the tables
     #[arg(long, value_name = "FILE", env = "LAKEWARD_CONFIG", default_value = "lakeward.toml")]
     pub(crate) config: PathBuf,

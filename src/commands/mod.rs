@@ -5,6 +5,7 @@ pub(crate) mod broker;
 pub(crate) mod check;
 pub(crate) mod init;
 pub(crate) mod produce;
+pub(crate) mod rebuild;
 pub(crate) mod serve;
 pub(crate) mod sql;
 pub(crate) mod status;

@@ -56,7 +56,7 @@ impl Lake {
         });
         for layout in layouts {
             let name = layout.name.clone();
-            let log = store.log_store(&name)?;
+            let log = store.log_store(&name, None)?;
             tables.insert(name, Table::new(layout, log, store.tables().clone(), store_url.clone()));
         }
         Ok(Self { inner: Arc::new(Inner { lakehouse, store, store_url, tables }) })
@@ -202,6 +202,30 @@ impl Lake {
         Ok(found.iter().find_map(first))
     }
 
+    /// The offsets that a raw or dead-letter table has of a range of one partition.
+    pub async fn offsets(
+        &self,
+        table: &TableName,
+        source: &str,
+        topic: &str,
+        partition: i32,
+        range: std::ops::Range<i64>,
+    ) -> Result<BTreeSet<i64>, TablesError> {
+        let snapshot = self.fresh_snapshot(table).await?;
+        let query = async {
+            SessionContext::new()
+                .read_table(snapshot.provider())?
+                .filter(stand_in(source, topic, partition, range.start, range.end))?
+                .select(vec![ident("offset")])?
+                .collect()
+                .await
+        };
+        let found =
+            query.await.map_err(|source| TablesError::Query { table: table.clone(), source: Box::new(source) })?;
+        let offsets = found.iter().filter_map(|batch| batch.column(0).as_primitive_opt::<Int64Type>());
+        Ok(offsets.flat_map(|offsets| offsets.values().iter().copied()).collect())
+    }
+
     /// The messages of a raw or dead-letter table that have this key, the newest `limit` of them, by rising source,
     /// partition and offset, with the declared columns; and the version they were found in.
     pub async fn rows_with_key(
@@ -268,6 +292,13 @@ impl Lake {
             try_join_all(some.iter().map(|table| table.snapshot(Duration::ZERO))).await?;
         }
         Ok(())
+    }
+
+    /// Another handle of a table, or one for a folder in it.
+    pub(crate) fn beside(&self, layout: Layout, folder: Option<&str>) -> Result<Table, TablesError> {
+        let Inner { store, store_url, .. } = &*self.inner;
+        let log = store.log_store(&layout.name, folder)?;
+        Ok(Table::new(layout, log, store.tables().clone(), store_url.clone()))
     }
 
     /// The store in whose folder the tables stand.

@@ -15,6 +15,7 @@ mod lake;
 pub mod maintenance;
 mod name;
 mod problem;
+mod rebuild;
 mod storage;
 mod undeclared;
 
@@ -27,6 +28,7 @@ pub use error::TablesError;
 pub use lake::Lake;
 pub use name::TableName;
 pub use problem::Problem;
+pub use rebuild::{Rebuild, Standing};
 pub use storage::{Secret, StorageConfig, StorageUrl};
 pub use undeclared::Undeclared;
 

@@ -31,7 +31,7 @@ use super::table::Table;
 use crate::TablesError;
 
 /// Lost races after which the caller is told.
-const ATTEMPTS: usize = 16;
+pub(super) const ATTEMPTS: usize = 16;
 /// Races lost in a row after which one steps back for a moment, so that the slower one comes through as well.
 const PATIENT: usize = 4;
 /// Races that an exchange of files may lose: each try costs little, and what was written for it much.
@@ -263,7 +263,7 @@ impl Table {
     }
 
     /// Tries to become the version after the state's; none where somebody else did.
-    async fn attempt(
+    pub(super) async fn attempt(
         &self,
         id: &str,
         state: &State,

@@ -37,10 +37,16 @@ pub(super) async fn open_or_create(layout: &Arc<Layout>, log: &LogStoreRef) -> R
     }
     for _ in 0..ATTEMPTS {
         let state = newest(log).await.map_err(exists)?;
-        match evolve::plan(layout, &state)? {
+        if !layout.follows {
+            return Ok(state);
+        }
+        let planned = evolve::plan(layout, &state);
+        // Once it has been opened, its columns are not this process's to change: a newer one has them by now.
+        if layout.is_settled() && !matches!(planned, Ok(Planned::Fits(_))) {
+            return Err(layout.changed_by_another());
+        }
+        match planned? {
             Planned::Fits(stored) => return layout.settle(stored).map(|()| state),
-            // Once it has been opened, its columns are not this process's to change: a newer one has them by now.
-            Planned::Change(_) if layout.is_settled() => return Err(layout.changed_by_another()),
             // Whoever was first: the next look tells whether there is anything left to do.
             Planned::Change(change) => match change.commit(layout, &state, log).await {
                 Err(error) if !lost_race(&error) => return Err(exists(error)),

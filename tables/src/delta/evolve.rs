@@ -253,6 +253,8 @@ struct Field {
     id: String,
     data_type: Value,
     metadata: Map<String, Value>,
+    /// What it was called before.
+    was: String,
     /// Whether no file has it.
     added: bool,
 }
@@ -264,7 +266,7 @@ impl Field {
         let name = if self.added && !self.name.starts_with(ENGINE_PREFIX) {
             format!("col-{}", uuid::Uuid::new_v4())
         } else {
-            self.name.clone()
+            self.was.clone()
         };
         number(&mut self.metadata, &name, highest);
         map_inside(&mut self.data_type, highest);
@@ -313,7 +315,7 @@ fn fields_of(mut schema: Value) -> Vec<Field> {
         let metadata = field["metadata"].as_object_mut().map(std::mem::take).unwrap_or_default();
         let name = field["name"].as_str().unwrap_or_default().to_owned();
         let id = metadata.get(ID).and_then(Value::as_str).unwrap_or(&name).to_owned();
-        Field { id, data_type: field["type"].take(), metadata, added: false, name }
+        Field { id, data_type: field["type"].take(), metadata, added: false, was: name.clone(), name }
     };
     fields.into_iter().map(field).collect()
 }

@@ -53,6 +53,8 @@ pub(crate) struct Layout {
     pub(crate) dropped: BTreeSet<String>,
     /// How files call the columns; known once the table was opened.
     stored: OnceLock<Stored>,
+    /// Whether the table in storage is made to have the contract's columns when it is opened.
+    pub(crate) follows: bool,
 }
 
 impl Layout {
@@ -75,6 +77,7 @@ impl Layout {
             ids: ids(&table.columns),
             dropped: BTreeSet::new(),
             stored: OnceLock::new(),
+            follows: true,
         }
     }
 
@@ -120,6 +123,7 @@ impl Layout {
             ids: ids(&table.columns),
             dropped: table.dropped.iter().cloned().collect(),
             stored: OnceLock::new(),
+            follows: true,
         }
     }
 
@@ -136,6 +140,11 @@ impl Layout {
     pub(crate) fn delta_schema(&self) -> Result<StructType, TablesError> {
         let schema = &self.logged_schema();
         schema.try_into_kernel().map_err(|source| TablesError::Arrow { table: self.name.clone(), source })
+    }
+
+    /// For a table that is left as it is in storage, whatever its columns are: none of its rows can be read by it.
+    pub(crate) fn as_it_is(self) -> Self {
+        Self { follows: false, ..self }
     }
 
     /// What tells a column from others, whatever it is called.

@@ -18,6 +18,7 @@ pub(crate) mod parquet_file;
 pub(crate) mod physical;
 mod position;
 mod provider;
+mod replace;
 mod scan;
 pub(crate) mod snapshot;
 mod statistics;
@@ -29,3 +30,6 @@ pub use layout::{reading_schema, reading_type};
 pub use snapshot::Snapshot;
 
 pub(crate) use table::Table;
+
+/// How the folders begin in which tables are made again, below the table's own.
+pub(crate) const REBUILT: &str = "rebuilt-";

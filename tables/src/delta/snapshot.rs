@@ -119,7 +119,7 @@ impl DataFile {
 
 /// The bucket stands in the path, whether the table is partitioned by it or not.
 fn bucket_of(path: &str) -> Option<i32> {
-    path.strip_prefix(BUCKET_COLUMN)?.strip_prefix('=')?.split_once('/')?.0.parse().ok()
+    path.rsplit('/').nth(1)?.strip_prefix(BUCKET_COLUMN)?.strip_prefix('=')?.parse().ok()
 }
 
 /// What is known of a table at one version.

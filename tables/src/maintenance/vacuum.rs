@@ -8,11 +8,12 @@ use std::time::Duration;
 
 use deltalake_core::table::state::DeltaTableState;
 use futures::TryStreamExt;
+use object_store::path::Path;
 use object_store::{Error, ObjectStoreExt};
 
 use super::{LEAST_FILE_RETENTION, MOST_FILE_RETENTION};
 use crate::TablesError;
-use crate::delta::Table;
+use crate::delta::{REBUILT, Table};
 
 /// Gives how many files were deleted.
 pub(super) async fn vacuum(table: &Table, retention: Duration) -> Result<u64, TablesError> {
@@ -34,6 +35,16 @@ pub(super) async fn vacuum(table: &Table, retention: Duration) -> Result<u64, Ta
         .try_collect()
         .await
         .map_err(|source| storage("listing the files", source))?;
+    // Of a table that is being made again nothing stands in the log yet.
+    let old: Vec<_> = {
+        let mut kept = Vec::with_capacity(old.len());
+        for file in old {
+            if !is_in_the_making(table, file.location.as_ref()).await? {
+                kept.push(file);
+            }
+        }
+        kept
+    };
     if old.is_empty() {
         return Ok(0);
     }
@@ -47,6 +58,16 @@ pub(super) async fn vacuum(table: &Table, retention: Duration) -> Result<u64, Ta
         }
     }
     Ok(deleted)
+}
+
+/// Whether a file lies in a folder that has a log of its own.
+async fn is_in_the_making(table: &Table, file: &str) -> Result<bool, TablesError> {
+    let Some(folder) = file.split('/').next().filter(|folder| folder.starts_with(REBUILT)) else { return Ok(false) };
+    let log = Path::from_iter([folder, "_delta_log"]);
+    let first = table.folder().list(Some(&log)).try_next().await;
+    let first =
+        first.map_err(|source| TablesError::Storage { action: format!("listing beside {}", table.name()), source });
+    Ok(first?.is_some())
 }
 
 /// The files of the newest known version, and those that left the table after a time in milliseconds since 1970. None where the log

@@ -65,13 +65,15 @@ impl Store {
         Path::from_iter([table.schema.as_str(), table.table.as_str()])
     }
 
-    /// The Delta log of a table.
-    pub(crate) fn log_store(&self, table: &TableName) -> Result<LogStoreRef, TablesError> {
+    /// The Delta log of a table, or of the one in a folder of it.
+    pub(crate) fn log_store(&self, table: &TableName, folder: Option<&str>) -> Result<LogStoreRef, TablesError> {
+        let below = folder.map(|folder| format!("{folder}/")).unwrap_or_default();
         let location = self
             .url
-            .join(&format!("{}/{}/", table.schema, table.table))
+            .join(&format!("{}/{}/{below}", table.schema, table.table))
             .map_err(|e| TablesError::Configuration(format!("{table} does not fit below {}: {e}", self.url)))?;
-        let path = Path::from_iter(self.base.parts().chain(Self::table_path(table).parts()));
+        let table = Self::table_path(table);
+        let path = Path::from_iter(self.base.parts().chain(table.parts()).chain(Path::from(below).parts()));
         let prefixed = Arc::new(PrefixStore::new(self.root.clone(), path));
         Ok(default_logstore(prefixed, self.root.clone(), &location, &DeltaStorageConfig::default()))
     }

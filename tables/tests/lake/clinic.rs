@@ -143,6 +143,15 @@ pub(crate) async fn lake(dir: &Path) -> Lake {
     Lake::open(&StorageConfig::local(&dir.join("lake")).unwrap(), lakehouse).await.unwrap()
 }
 
+/// The lake of a process that starts with another contract of one table.
+pub(crate) async fn lake_with(dir: &Path, table: &str, contract: &str) -> Lake {
+    let sql = dir.join("sql");
+    write_sql(&sql);
+    fs::write(sql.join(format!("contracts/curated/{table}.odcs.yaml")), contract).unwrap();
+    let lakehouse = Arc::new(Lakehouse::load(&sql).unwrap());
+    Lake::open(&StorageConfig::local(&dir.join("lake")).unwrap(), lakehouse).await.unwrap()
+}
+
 pub(crate) fn sales() -> TableName {
     TableName::curated("sales")
 }

@@ -10,4 +10,5 @@ mod evolution;
 mod fencing;
 mod maintenance;
 mod reading;
+mod rebuild;
 mod upserts;

@@ -1,0 +1,91 @@
+//! A table that is made again takes the place of the old one at once, at the same offsets, also with columns that the old one
+//! could not have followed.
+
+use std::time::Duration;
+
+use datafusion::prelude::SessionContext;
+use lakeward_tables::{Change, TablesError};
+
+use crate::clinic::{SALES, ask, lake, lake_with, number, sale_rows, sales, step};
+
+fn append(rows: arrow::array::RecordBatch, from: i64) -> Change {
+    let next = from + rows.num_rows() as i64;
+    Change::Append { rows: vec![rows], progress: vec![step(0, from, next)] }
+}
+
+#[tokio::test]
+async fn readers_see_the_old_table_or_the_new_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let (lake, reader) = (lake(dir.path()).await, lake(dir.path()).await);
+    lake.commit(&sales(), append(sale_rows(0..5), 0)).await.unwrap();
+    let before = reader.fresh_snapshot(&sales()).await.unwrap();
+    let rebuild = lake.rebuild(&sales()).await.unwrap();
+    assert_eq!(rebuild.stands("shop.sale").await.unwrap()["main"][&0], 5);
+    rebuild.commit(append(sale_rows(100..103), 0)).await.unwrap();
+    assert_eq!(rebuild.swap().await.unwrap(), None, "it is behind");
+    assert_eq!(number(&reader, &sales(), "SELECT sum(n) FROM t").await, 10);
+
+    // The old one goes on meanwhile.
+    rebuild.commit(append(sale_rows(103..105), 3)).await.unwrap();
+    lake.commit(&sales(), append(sale_rows(5..6), 5)).await.unwrap();
+    assert_eq!(rebuild.swap().await.unwrap(), None, "it is behind again");
+    rebuild.commit(append(sale_rows(105..106), 5)).await.unwrap();
+    let version = rebuild.swap().await.unwrap().expect("both stand at 6");
+
+    let after = reader.fresh_snapshot(&sales()).await.unwrap();
+    assert_eq!((after.version, after.rows), (version as i64, 6));
+    assert_eq!(number(&reader, &sales(), "SELECT sum(n) FROM t").await, 615);
+    let old = SessionContext::new().read_table(before.provider()).unwrap().count().await.unwrap();
+    assert_eq!(old, 5, "who has the old snapshot keeps it");
+    // It is an ordinary table: ingest goes on where it stood.
+    lake.commit(&sales(), append(sale_rows(6..7), 6)).await.unwrap();
+    assert_eq!(number(&reader, &sales(), "SELECT count(*) FROM t").await, 7);
+    let refused = lake.commit(&sales(), append(sale_rows(6..7), 6)).await.unwrap_err();
+    assert!(matches!(refused, TablesError::NotAtPosition { current: Some(7), .. }), "{refused}");
+}
+
+#[tokio::test]
+async fn a_type_that_the_table_cannot_follow_comes_by_a_rebuild() {
+    let dir = tempfile::tempdir().unwrap();
+    lake(dir.path()).await.commit(&sales(), append(sale_rows(0..2), 0)).await.unwrap();
+    let typed = SALES.replace("name: n, logicalType: integer", "name: n, logicalType: string");
+    let after = lake_with(dir.path(), "sales", &typed).await;
+    let refused = after.fresh_snapshot(&sales()).await.unwrap_err().to_string();
+    assert!(refused.contains("lakeward rebuild curated.sales"), "{refused}");
+    let rebuild = after.rebuild(&sales()).await.unwrap();
+    let rows = sale_rows(0..2);
+    let numbers = arrow::compute::cast(rows.column(0), &arrow::datatypes::DataType::Utf8).unwrap();
+    let rows = arrow::array::RecordBatch::try_from_iter_with_nullable([
+        ("n", numbers, true),
+        ("buyer", rows.column(1).clone(), true),
+    ]);
+    rebuild.commit(append(rows.unwrap(), 0)).await.unwrap();
+    assert!(rebuild.swap().await.unwrap().is_some());
+    let shown = ask(&after, &sales(), "SELECT n FROM t WHERE n = '1'").await;
+    assert_eq!(shown.iter().map(|batch| batch.num_rows()).sum::<usize>(), 1);
+}
+
+#[tokio::test]
+async fn a_rebuild_that_is_given_up_leaves_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let lake = lake(dir.path()).await;
+    assert!(lake.rebuild(&sales()).await.is_err(), "there is no table yet");
+    lake.commit(&sales(), append(sale_rows(0..2), 0)).await.unwrap();
+    let version = lake.snapshot(&sales(), Duration::ZERO).await.unwrap().version;
+    let rebuild = lake.rebuild(&sales()).await.unwrap();
+    rebuild.commit(append(sale_rows(0..1), 0)).await.unwrap();
+    rebuild.abandon().await.unwrap();
+    assert_eq!(lake.fresh_snapshot(&sales()).await.unwrap().version, version);
+    let folder = dir.path().join("lake/curated/sales");
+    let left = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap());
+    let files: usize = left
+        .filter(|entry| entry.file_name().to_string_lossy().starts_with("rebuilt-"))
+        .map(|entry| walk(&entry.path()))
+        .sum();
+    assert_eq!(files, 0);
+}
+
+fn walk(folder: &std::path::Path) -> usize {
+    let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    entries.map(|path| if path.is_dir() { walk(&path) } else { 1 }).sum()
+}
