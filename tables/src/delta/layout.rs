@@ -189,12 +189,18 @@ impl Layout {
         self.stored.get().is_some_and(|stored| !stored.names.is_empty())
     }
 
-    /// The same columns as files call them, with column mapping's ids.
+    /// The same columns as files call them.
     pub(crate) fn as_stored(&self, schema: &Schema) -> SchemaRef {
-        let fields = schema.fields().iter().map(|field| {
+        let named = |field: &Arc<Field>| field.as_ref().clone().with_name(self.stored_name(field.name()));
+        Arc::new(Schema::new(schema.fields().iter().map(named).collect::<Vec<Field>>()))
+    }
+
+    /// The columns of a file that is written: as files call them, with column mapping's ids.
+    pub(crate) fn written(&self) -> SchemaRef {
+        let fields = self.physical.fields().iter().map(|field| {
             let id = self.stored.get().and_then(|stored| stored.ids.get(field.name()));
             let metadata = id.map(|id| (PARQUET_FIELD_ID_META_KEY.to_owned(), id.to_string()));
-            let name = self.stored_name(field.name()).to_owned();
+            let name = self.stored_name(field.name());
             field.as_ref().clone().with_name(name).with_metadata(metadata.into_iter().collect())
         });
         Arc::new(Schema::new(fields.collect::<Vec<Field>>()))

@@ -90,7 +90,7 @@ fn encode(layout: &Layout, batches: &[RecordBatch]) -> Result<Bytes, TablesError
     let parquet = |source| TablesError::Parquet { table: layout.name.clone(), source };
     let mut file = Vec::new();
     let properties = Some(properties(layout, false)?);
-    let schema = layout.as_stored(&layout.physical);
+    let schema = layout.written();
     let mut writer = ArrowWriter::try_new(&mut file, schema, properties).map_err(parquet)?;
     for batch in batches {
         writer.write(batch).map_err(parquet)?;
@@ -122,7 +122,7 @@ impl Output {
         let path = new_path(bucket);
         let writer = AsyncArrowWriter::try_new(
             BufWriter::new(store.clone(), path.clone()),
-            layout.as_stored(&layout.physical),
+            layout.written(),
             Some(properties(layout, kept)?),
         );
         Ok(Self {
