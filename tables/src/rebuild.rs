@@ -34,7 +34,7 @@ impl Lake {
     pub async fn rebuild(&self, table: &TableName) -> Result<Rebuild, TablesError> {
         let contract = self.lakehouse().table(table).ok_or_else(|| TablesError::UnknownTable(table.clone()))?.clone();
         let folder = format!("{REBUILT}{}", uuid::Uuid::new_v4());
-        let old = self.beside(Layout::curated(&contract).as_it_is(), None)?;
+        let old = self.beside(Layout::curated(&contract).left_alone(), None)?;
         if !old.exists().await? {
             let message = "it is not in storage yet: there is nothing to make again".to_owned();
             return Err(TablesError::Schema { table: table.clone(), message });

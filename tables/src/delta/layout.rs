@@ -143,7 +143,7 @@ impl Layout {
     }
 
     /// For a table that is left as it is in storage, whatever its columns are: none of its rows can be read by it.
-    pub(crate) fn as_it_is(self) -> Self {
+    pub(crate) fn left_alone(self) -> Self {
         Self { follows: false, ..self }
     }
 
