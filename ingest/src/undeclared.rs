@@ -12,8 +12,8 @@ use chrono::Utc;
 use lakeward_tables::{Lake, Undeclared};
 use serde_json::Value;
 
-/// One message in so many is looked into, and the first of each batch.
-const ONE_IN: usize = 2048;
+/// So many messages of a batch are looked into: of a small one all.
+const OF_A_BATCH: usize = 64;
 /// Larger payloads are not looked into.
 const LARGEST: usize = 256 << 10;
 /// How many are remembered of a topic, whether storage has taken them or not.
@@ -65,7 +65,7 @@ impl Sampler {
         ) else {
             return;
         };
-        for row in (0..payloads.len()).step_by(ONE_IN) {
+        for row in (0..payloads.len()).step_by(payloads.len().div_ceil(OF_A_BATCH).max(1)) {
             for path in self.new_in(payloads, row) {
                 let (partition, offset) = (partitions.value(row), offsets.value(row));
                 self.due.push(Undeclared { path, source: source.to_owned(), partition, offset, met_at: Utc::now() });
