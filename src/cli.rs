@@ -30,6 +30,8 @@ pub(crate) enum Command {
     Trace(TraceArgs),
     /// Make a curated table again from raw, under the contracts of today, and swap it in
     Rebuild(RebuildArgs),
+    /// Send the dead letters of a topic through the contracts of today; those that pass get their rows, once
+    Replay(ReplayArgs),
     /// Print the rights on the broker that the contracts imply; make them; say what is wider than that
     Acl(AclArgs),
     /// Send records from files to a topic in its format, or FHIR bundles to their topics
@@ -167,6 +169,16 @@ pub(crate) struct RebuildArgs {
     /// The table, as in curated.observations
     #[arg(value_name = "TABLE")]
     pub(crate) table: String,
+    /// The configuration that names the tables
+    #[arg(long, value_name = "FILE", env = "LAKEWARD_CONFIG", default_value = "lakeward.toml")]
+    pub(crate) config: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ReplayArgs {
+    /// The topic that the messages came by
+    #[arg(value_name = "TOPIC")]
+    pub(crate) topic: String,
     /// The configuration that names the tables
     #[arg(long, value_name = "FILE", env = "LAKEWARD_CONFIG", default_value = "lakeward.toml")]
     pub(crate) config: PathBuf,

@@ -66,6 +66,7 @@ fn run(command: Command) -> anyhow::Result<()> {
             Command::Broker(args) => commands::broker::run(args).await,
             Command::Status(args) => commands::status::run(args).await,
             Command::Trace(args) => commands::trace::run(args).await,
+            Command::Replay(args) => commands::replay::run(args).await,
             Command::Rebuild(args) => commands::rebuild::run(args).await,
             Command::Acl(args) => commands::acl::run(args).await,
             Command::Produce(args) => commands::produce::run(args).await,

@@ -1,5 +1,5 @@
 //! A curated table made again from raw: with what its SELECT says today, without what stands in the dead letters, and not at
-//! all where rows would be lost.
+//! all where rows would be lost. And dead letters that pass by now: they get their rows, once, and leave.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by a panic")]
 
 use std::fs;
@@ -13,8 +13,10 @@ use arrow::array::{
 };
 use arrow::datatypes::Int64Type;
 use datafusion::prelude::SessionContext;
-use lakeward_ingest::{Rebuilt, rebuild};
-use lakeward_tables::{Change, Lake, Lakehouse, Progress, StorageConfig, TableName, dead_letter_schema, raw_schema};
+use lakeward_ingest::{Rebuilt, Replayed, rebuild, replay};
+use lakeward_tables::{
+    Change, Lake, Lakehouse, Progress, StorageConfig, TableName, Underway, dead_letter_schema, raw_schema,
+};
 
 const RAW: &str = "apiVersion: v3.0.2
 kind: DataContract
@@ -111,6 +113,80 @@ async fn fill(lake: &Lake) {
 
 fn sales() -> TableName {
     TableName::curated("sales")
+}
+
+/// Three dead letters of another day, of which one has no amount.
+async fn dead(lake: &Lake) {
+    let table = TableName::raw("shop_sale__dead_letter");
+    let rows = raw(7..10);
+    let mut columns = rows.columns().to_vec();
+    columns.push(Arc::new(StringArray::from(vec!["quality:x"; 3])));
+    let letters = RecordBatch::try_new(dead_letter_schema(), columns).unwrap();
+    lake.commit(&table, Change::Append { rows: vec![letters], progress: step(40) }).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn dead_letters_that_pass_get_their_rows_once_and_leave() {
+    let dir = tempfile::tempdir().unwrap();
+    let lake =
+        lake(dir.path(), "SELECT _lw_row, payload['amount'] AS id, payload['amount'] AS amount FROM event").await;
+    dead(&lake).await;
+    let topic = lake.lakehouse().topics["shop.sale"].clone();
+    let replayed = replay(&lake, &topic, None).await.unwrap();
+    assert_eq!(replayed, Replayed { passed: 2, stay: [("required:id".to_owned(), 1)].into() });
+    assert_eq!(numbers(&lake, "SELECT count(*), sum(id) FROM t").await, [2, 15]);
+    let letters = TableName::raw("shop_sale__dead_letter");
+    assert_eq!(lake.row_count(&letters).await.unwrap(), 1);
+    assert_eq!(lake.next_offsets(&letters, "main", "shop.sale").await.unwrap()[&0], 40, "positions stay");
+    let again = replay(&lake, &topic, None).await.unwrap();
+    assert_eq!(again, Replayed { passed: 0, stay: [("required:id".to_owned(), 1)].into() });
+    assert_eq!(numbers(&lake, "SELECT count(*) FROM t").await, [2]);
+}
+
+/// Killed after the curated table had its rows, and before the dead letters left: or before either.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_interrupted_replay_is_finished_and_doubles_nothing() {
+    for table_has_them in [false, true] {
+        let dir = tempfile::tempdir().unwrap();
+        let select = "SELECT _lw_row, payload['id'] AS id, payload['amount'] AS amount FROM event";
+        let lake = lake(dir.path(), select).await;
+        dead(&lake).await;
+        let topic = lake.lakehouse().topics["shop.sale"].clone();
+        let number = lake.fresh_snapshot(&topic.dead_letter).await.unwrap().version;
+        let begun = Underway { number, source: "main".into(), partition: 0, offsets: [7, 8].into() };
+        assert!(lake.begin_replay("shop.sale", &begun).await.unwrap());
+        assert!(!lake.begin_replay("shop.sale", &begun).await.unwrap(), "one at a time");
+        if table_has_them {
+            let both = || Arc::new(Int64Array::from(vec![7, 8])) as _;
+            let rows =
+                RecordBatch::try_from_iter_with_nullable([("id", both(), true), ("amount", both(), true)]).unwrap();
+            let change = || Change::Append { rows: vec![rows.clone()], progress: Vec::new() };
+            assert!(lake.commit_replayed(&sales(), "shop.sale", number, change()).await.unwrap().is_some());
+            assert!(lake.commit_replayed(&sales(), "shop.sale", number, change()).await.unwrap().is_none());
+        }
+        let replayed = replay(&lake, &topic, None).await.unwrap();
+        assert_eq!(replayed, Replayed { passed: 3, stay: [].into() });
+        assert_eq!(numbers(&lake, "SELECT count(*), count(DISTINCT id) FROM t").await, [3, 3], "{table_has_them}");
+        assert_eq!(lake.row_count(&topic.dead_letter).await.unwrap(), 0);
+        assert_eq!(lake.replay_underway("shop.sale").await.unwrap(), None);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replay_that_began_under_other_contracts_is_not_finished_under_these() {
+    let dir = tempfile::tempdir().unwrap();
+    let lake =
+        lake(dir.path(), "SELECT _lw_row, payload['amount'] AS id, payload['amount'] AS amount FROM event").await;
+    dead(&lake).await;
+    let topic = lake.lakehouse().topics["shop.sale"].clone();
+    let number = lake.fresh_snapshot(&topic.dead_letter).await.unwrap().version;
+    let begun = Underway { number, source: "main".into(), partition: 0, offsets: [8, 9].into() };
+    lake.begin_replay("shop.sale", &begun).await.unwrap();
+    let nothing = Change::Append { rows: Vec::new(), progress: Vec::new() };
+    lake.commit_replayed(&sales(), "shop.sale", number, nothing).await.unwrap();
+    let refused = replay(&lake, &topic, None).await.unwrap_err().to_string();
+    assert!(refused.contains("curated.sales had its rows") && refused.contains("1 of its 2"), "{refused}");
+    assert_eq!(lake.row_count(&topic.dead_letter).await.unwrap(), 3);
 }
 
 async fn numbers(lake: &Lake, sql: &str) -> Vec<i64> {

@@ -6,6 +6,7 @@ pub(crate) mod check;
 pub(crate) mod init;
 pub(crate) mod produce;
 pub(crate) mod rebuild;
+pub(crate) mod replay;
 pub(crate) mod serve;
 pub(crate) mod sql;
 pub(crate) mod status;

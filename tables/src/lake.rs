@@ -324,7 +324,7 @@ impl Lake {
         self.table(name)
     }
 
-    fn table(&self, name: &TableName) -> Result<&Table, TablesError> {
+    pub(crate) fn table(&self, name: &TableName) -> Result<&Table, TablesError> {
         self.inner.tables.get(name).ok_or_else(|| TablesError::UnknownTable(name.clone()))
     }
 }

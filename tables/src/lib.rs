@@ -16,6 +16,7 @@ pub mod maintenance;
 mod name;
 mod problem;
 mod rebuild;
+mod replay;
 mod storage;
 mod undeclared;
 
@@ -29,6 +30,7 @@ pub use lake::Lake;
 pub use name::TableName;
 pub use problem::Problem;
 pub use rebuild::{Rebuild, Standing};
+pub use replay::Underway;
 pub use storage::{Secret, StorageConfig, StorageUrl};
 pub use undeclared::Undeclared;
 

@@ -29,6 +29,7 @@ use super::scan::Scan;
 use super::snapshot::{DataFile, Source, State};
 use super::table::Table;
 use crate::TablesError;
+use crate::replay::Once;
 
 /// Lost races after which the caller is told.
 pub(super) const ATTEMPTS: usize = 16;
@@ -70,12 +71,26 @@ pub(crate) enum Exchanged {
 
 impl Table {
     pub(crate) async fn commit(&self, change: Change) -> Result<Committed, TablesError> {
+        let committed = self.commit_once(change, None).await?;
+        // Only what is to happen once may have happened.
+        committed.ok_or_else(|| TablesError::Conflict { table: self.layout.name.clone(), attempts: 0 })
+    }
+
+    /// The same for what may happen once: none where it has.
+    pub(crate) async fn commit_once(
+        &self,
+        change: Change,
+        once: Option<&Once>,
+    ) -> Result<Option<Committed>, TablesError> {
         let mut work = self.work(&change)?;
         let _one_writer = self.writing.lock().await;
         let id = uuid::Uuid::new_v4().to_string();
         let mut keys = self.keys.lock().await;
         for attempt in 0..ATTEMPTS {
             let state = self.state().await?;
+            if once.is_some_and(|once| state.positions.of_app(&once.app_id).is_some_and(|at| at >= once.version)) {
+                return Ok(None);
+            }
             state.positions.check(&self.layout.name, change.progress())?;
             let (made, outcome) = self.prepare(work, &state, &mut keys).await?;
             work = made;
@@ -85,17 +100,18 @@ impl Table {
                 partition_by: Some(self.layout.partition_columns()).filter(|columns| !columns.is_empty()),
                 predicate: None,
             };
-            let transactions = change.transactions(&self.layout.name);
+            let mut transactions = change.transactions(&self.layout.name);
+            transactions.extend(once.map(|once| (once.app_id.clone(), once.version)));
             if let Some(version) = self.attempt(&id, &state, actions, transactions, operation).await? {
                 self.remember(&work, &outcome, &state, &mut keys);
                 let files = &outcome.files;
-                return Ok(Committed {
+                return Ok(Some(Committed {
                     version: version as i64,
                     rows: files.iter().map(|file| file.rows).sum(),
                     files: files.len(),
                     bytes: files.iter().map(|file| file.bytes).sum(),
                     attempts: attempt + 1,
-                });
+                }));
             }
             if attempt >= PATIENT {
                 let id = u64::from(id.as_bytes()[0]);
@@ -240,7 +256,7 @@ impl Table {
     }
 
     /// `data_change` is whether the rows of the table are others afterwards.
-    fn actions(&self, removed: &[Arc<DataFile>], added: &[WrittenFile], data_change: bool) -> Vec<Action> {
+    pub(super) fn actions(&self, removed: &[Arc<DataFile>], added: &[WrittenFile], data_change: bool) -> Vec<Action> {
         let now = chrono::Utc::now().timestamp_millis();
         let remove = |file: &Arc<DataFile>| {
             Action::Remove(Remove {

@@ -18,6 +18,7 @@ pub(crate) mod parquet_file;
 pub(crate) mod physical;
 mod position;
 mod provider;
+mod remove;
 mod replace;
 mod scan;
 pub(crate) mod snapshot;
