@@ -1,21 +1,18 @@
 //! `lakeward replay`: dead letters of a topic through the contracts of today.
 #![allow(clippy::print_stdout, reason = "what was done belongs on standard output")]
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use lakeward_tables::Lake;
 
 use crate::cli::ReplayArgs;
-use crate::commands::status::contracts;
+use crate::commands::status::{contracts, declared_topic};
 use crate::{config, registry, storage};
 
 /// Runs until every dead letter was tried once.
 pub(crate) async fn run(args: ReplayArgs) -> anyhow::Result<()> {
     let (config, folder) = config::tables(&args.config)?;
     let lakehouse = contracts(&folder)?;
-    let Some(topic) = lakehouse.topics.get(&args.topic) else {
-        let known: Vec<&str> = lakehouse.topics.keys().map(String::as_str).collect();
-        bail!("{} declares no topic {}: it knows {}", folder.display(), args.topic, known.join(", "));
-    };
+    let topic = declared_topic(&lakehouse, &folder, &args.topic)?;
     let lake = Lake::open(&storage::config(&config), lakehouse.clone()).await.context("the storage cannot be used")?;
     let schemas = config::registry(&args.config)?.as_ref().map(registry::client).transpose()?;
     let replayed = lakeward_ingest::replay(&lake, topic, schemas).await?;

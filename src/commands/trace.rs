@@ -12,7 +12,7 @@ use lakeward_tables::{Lake, TopicContract, raw_schema};
 
 use crate::aligned::aligned;
 use crate::cli::TraceArgs;
-use crate::commands::status::contracts;
+use crate::commands::status::{contracts, declared_topic};
 use crate::{config, registry, storage};
 
 /// How many messages of one key are looked at, the newest.
@@ -22,10 +22,7 @@ const NEWEST: usize = 50;
 pub(crate) async fn run(args: TraceArgs) -> anyhow::Result<()> {
     let (config, folder) = config::tables(&args.config)?;
     let lakehouse = contracts(&folder)?;
-    let Some(topic) = lakehouse.topics.get(&args.topic) else {
-        let known: Vec<&str> = lakehouse.topics.keys().map(String::as_str).collect();
-        bail!("{} declares no topic {}: it knows {}", folder.display(), args.topic, known.join(", "));
-    };
+    let topic = declared_topic(&lakehouse, &folder, &args.topic)?;
     let lake = Lake::open(&storage::config(&config), lakehouse.clone()).await.context("the storage cannot be used")?;
     let (found, version) = lake.rows_with_key(&topic.table, args.key.as_bytes(), NEWEST).await?;
     let messages = concat_batches(&raw_schema(), &found)?;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use lakeward_tables::{Lake, Lakehouse};
+use lakeward_tables::{Lake, Lakehouse, TopicContract};
 
 use crate::aligned::{aligned, bytes};
 use crate::cli::StatusArgs;
@@ -129,6 +129,18 @@ async fn stored(args: &StatusArgs) -> anyhow::Result<String> {
         ]);
     }
     Ok(aligned(["table", "rows", "files", "bytes", "version"], &rows))
+}
+
+/// A topic that is declared, or an error that names those that are.
+pub(super) fn declared_topic<'a>(
+    lakehouse: &'a Lakehouse,
+    folder: &std::path::Path,
+    name: &str,
+) -> anyhow::Result<&'a TopicContract> {
+    lakehouse.topics.get(name).with_context(|| {
+        let known: Vec<&str> = lakehouse.topics.keys().map(String::as_str).collect();
+        format!("{} declares no topic {name}: it knows {}", folder.display(), known.join(", "))
+    })
 }
 
 /// The contracts of a folder, without the policies.
