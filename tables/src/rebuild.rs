@@ -11,6 +11,7 @@ use object_store::ObjectStoreExt;
 
 use crate::delta::layout::Layout;
 use crate::delta::{REBUILT, Table};
+use crate::replay::replays;
 use crate::{Change, Committed, Lake, TableContract, TableName, TablesError};
 
 /// Where a table stands of one topic: the next offset by source and partition.
@@ -23,6 +24,8 @@ pub struct Rebuild {
     old: Table,
     new: Table,
     folder: String,
+    /// The replays that the old table had when it began: those after it brought rows that the new one has not.
+    replayed: BTreeMap<String, i64>,
 }
 
 impl Lake {
@@ -30,7 +33,7 @@ impl Lake {
     ///
     /// # Errors
     ///
-    /// No contract declares it as curated, or it is not in storage yet.
+    /// No contract declares it as curated, it is not in storage yet, or a replay of dead letters into it is not finished.
     pub async fn rebuild(&self, table: &TableName) -> Result<Rebuild, TablesError> {
         let contract = self.lakehouse().table(table).ok_or_else(|| TablesError::UnknownTable(table.clone()))?.clone();
         let folder = format!("{REBUILT}{}", uuid::Uuid::new_v4());
@@ -39,8 +42,17 @@ impl Lake {
             let message = "it is not in storage yet: there is nothing to make again".to_owned();
             return Err(TablesError::Schema { table: table.clone(), message });
         }
+        // What it has brought so far stands among the dead letters still, of which no row would be made.
+        for source in &contract.from {
+            if self.replay_underway(&source.topic).await?.is_some() {
+                let topic = &source.topic;
+                let message = format!("a replay of {topic} is not finished; `lakeward replay {topic}` finishes it");
+                return Err(TablesError::Schema { table: table.clone(), message });
+            }
+        }
+        let replayed = old.state().await?.positions.of_apps(&replays(table));
         let new = self.beside(Layout::curated(&contract), Some(&folder))?;
-        Ok(Rebuild { contract, old, new, folder })
+        Ok(Rebuild { contract, old, new, folder, replayed })
     }
 }
 
@@ -62,12 +74,16 @@ impl Rebuild {
 
     /// Puts the new table in the place of the old one; gives the version. None while they do not stand at the same offsets:
     /// the old one has gone on meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// Dead letters were replayed into the old table meanwhile: it must be begun again.
     pub async fn swap(&self) -> Result<Option<u64>, TablesError> {
         let mut made = BTreeMap::new();
         for source in &self.contract.from {
             made.insert(source.topic.clone(), self.made(&source.topic).await?);
         }
-        let version = self.old.replace(&self.new, &self.folder, &made).await?;
+        let version = self.old.replace(&self.new, &self.folder, &made, &self.replayed).await?;
         if version.is_some() {
             // Without its log the folder is one of data files, which are vacuumed when they are needed no more.
             self.remove(&format!("{}/_delta_log/", self.folder)).await?;

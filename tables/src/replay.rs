@@ -32,8 +32,13 @@ pub(crate) struct Once {
     pub(crate) version: i64,
 }
 
+/// What the app ids of a table's replays have in common.
+pub(crate) fn replays(table: &TableName) -> String {
+    format!("lakeward-replay/{table}/")
+}
+
 fn once(table: &TableName, topic: &str, number: i64) -> Once {
-    Once { app_id: format!("lakeward-replay/{table}/{topic}"), version: number }
+    Once { app_id: format!("{}{topic}", replays(table)), version: number }
 }
 
 impl Lake {

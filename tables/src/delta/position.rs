@@ -105,6 +105,12 @@ impl Positions {
         self.0.iter().filter_map(|(id, next)| Some((partition(id)?, *next))).collect()
     }
 
+    /// The app ids that begin so, with their versions.
+    pub(crate) fn of_apps(&self, prefix: &str) -> BTreeMap<String, i64> {
+        let some = self.0.iter().filter(|(id, _)| id.starts_with(prefix));
+        some.map(|(id, version)| (id.clone(), *version)).collect()
+    }
+
     /// The sources from which anything of a topic came.
     pub(crate) fn sources(&self, table: &TableName, topic: &str) -> BTreeSet<String> {
         let source = |id: &str| -> Option<String> {

@@ -14,15 +14,17 @@ use super::snapshot::State;
 use super::table::Table;
 use crate::TablesError;
 use crate::rebuild::Standing;
+use crate::replay::replays;
 
 impl Table {
-    /// Becomes what `made` is, whose files lie in `folder`, as long as both stand at the same offsets of each topic; gives
-    /// the version.
+    /// Becomes what `made` is, whose files lie in `folder`, as long as both stand at the same offsets of each topic, and no
+    /// replay has brought anything but those in `replayed`; gives the version.
     pub(crate) async fn replace(
         &self,
         made: &Table,
         folder: &str,
         topics: &BTreeMap<String, Standing>,
+        replayed: &BTreeMap<String, i64>,
     ) -> Result<Option<u64>, TablesError> {
         let failed = |error| delta(&self.layout.name, error);
         // The state that a writer follows does not keep what the log says of its files.
@@ -48,6 +50,10 @@ impl Table {
             let state = self.state().await?;
             if topics.iter().any(|(topic, standing)| self.stands(&state, topic) != *standing) {
                 return Ok(None);
+            }
+            if state.positions.of_apps(&replays(&self.layout.name)) != *replayed {
+                let message = "dead letters were replayed into it while it was made again; begin once more";
+                return Err(TablesError::Schema { table: self.layout.name.clone(), message: message.to_owned() });
             }
             let mut actions = vec![self.metadata(&state, &new)?];
             actions.extend(state.files.iter().map(|file| {

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use datafusion::prelude::SessionContext;
-use lakeward_tables::{Change, TablesError};
+use lakeward_tables::{Change, TablesError, Underway};
 
 use crate::clinic::{SALES, ask, lake, lake_with, number, sale_rows, sales, step};
 
@@ -42,6 +42,27 @@ async fn readers_see_the_old_table_or_the_new_one() {
     assert_eq!(number(&reader, &sales(), "SELECT count(*) FROM t").await, 7);
     let refused = lake.commit(&sales(), append(sale_rows(6..7), 6)).await.unwrap_err();
     assert!(matches!(refused, TablesError::NotAtPosition { current: Some(7), .. }), "{refused}");
+}
+
+#[tokio::test]
+async fn what_a_replay_brings_meanwhile_is_not_lost() {
+    let dir = tempfile::tempdir().unwrap();
+    let lake = lake(dir.path()).await;
+    lake.commit(&sales(), append(sale_rows(0..2), 0)).await.unwrap();
+    let rebuild = lake.rebuild(&sales()).await.unwrap();
+    rebuild.commit(append(sale_rows(0..2), 0)).await.unwrap();
+    let rows = Change::Append { rows: vec![sale_rows(7..8)], progress: Vec::new() };
+    lake.commit_replayed(&sales(), "shop.sale", 1, rows).await.unwrap().unwrap();
+    let refused = rebuild.swap().await.unwrap_err().to_string();
+    assert!(refused.contains("replayed into it"), "{refused}");
+    assert_eq!(number(&lake, &sales(), "SELECT count(*) FROM t").await, 3);
+
+    let begun = Underway { number: 2, source: "main".into(), partition: 0, offsets: [0].into() };
+    assert!(lake.begin_replay("shop.sale", &begun).await.unwrap());
+    let refused = lake.rebuild(&sales()).await.unwrap_err().to_string();
+    assert!(refused.contains("`lakeward replay shop.sale` finishes it"), "{refused}");
+    lake.end_replay("shop.sale").await.unwrap();
+    assert!(lake.rebuild(&sales()).await.is_ok());
 }
 
 #[tokio::test]
