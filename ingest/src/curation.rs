@@ -1,9 +1,12 @@
 //! The curated SELECTs of one topic, run over decoded events.
 //!
 //! Each SELECT is planned once: `_lw_row`, the contract's columns cast to the contract's types, and one boolean for each
-//! quality rule over those columns. Events are given some at a time, soon after they were decoded. An event for which a
-//! SELECT fails, a required column is NULL or a quality rule is not TRUE gives no row in any table, but a dead letter.
-//! SELECTs look at one event at a time: a batch may be cut anywhere.
+//! quality rule over those columns. Events are given some at a time, soon after they were decoded: to a plan that goes on
+//! ([`crate::running`]), or where it cannot, each part of a batch by itself. An event for which a SELECT fails, a required
+//! column is NULL or a quality rule is not TRUE gives no row in any table, but a dead letter. SELECTs look at one event at a
+//! time: a batch may be cut anywhere.
+
+mod planning;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -11,25 +14,27 @@ use std::sync::Arc;
 
 use arrow::array::{Array, AsArray, BooleanArray, RecordBatch};
 use arrow::compute::filter_record_batch;
-use arrow::datatypes::{DataType, Field, Int64Type, SchemaRef};
-use datafusion::common::Column;
+use arrow::datatypes::{Int64Type, SchemaRef};
 use datafusion::datasource::MemTable;
-use datafusion::execution::{SessionState, SessionStateBuilder};
-use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, cast};
+use datafusion::execution::{SessionState, SessionStateBuilder, TaskContext};
+use datafusion::logical_expr::LogicalPlan;
 use datafusion::optimizer::Optimizer;
 use datafusion::physical_plan::execution_plan::reset_plan_states;
 use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties};
-use datafusion::prelude::{SQLOptions, SessionConfig, SessionContext};
+use datafusion::prelude::{SessionConfig, SessionContext};
 use futures::TryStreamExt;
-use lakeward_tables::{Expression, Problem, QualityRule, reading_type};
+use lakeward_tables::{Expression, Problem, QualityRule};
 use tokio::sync::OnceCell;
 
 use crate::codes;
 use crate::decoder::{CHUNK_ROWS, Fault};
-use crate::error::{IngestError, misfit, planned};
-use crate::event::{EventTable, ROW};
+use crate::error::IngestError;
+use crate::event::EventTable;
 use crate::fhir;
-use crate::nested;
+use crate::running::{Running, Stopped, can_go_on};
+
+/// Events of a part that is taken by itself: to start a plan is dear.
+const PART_ROWS: usize = 4 * CHUNK_ROWS;
 
 /// A curated table, as far as its rows are concerned.
 #[derive(Debug, Clone)]
@@ -112,12 +117,22 @@ impl Query {
 pub(crate) struct Gathered {
     /// As many as there are SELECTs, in their order.
     tables: Vec<GatheredRows>,
+    /// Events of the next part, where each is taken by itself.
+    part: Vec<RecordBatch>,
 }
 
 #[derive(Default)]
 struct GatheredRows {
+    /// None where each part of the batch is taken by itself.
+    going: Option<Going>,
     rows: Vec<RecordBatch>,
     versions: Vec<RecordBatch>,
+}
+
+/// The queries of a table, as they go on over a batch.
+struct Going {
+    select: Running,
+    version: Option<Running>,
 }
 
 impl Curation {
@@ -149,7 +164,7 @@ impl Curation {
         }
         let (mut plans, mut misfits) = (Vec::with_capacity(selections.len()), Vec::new());
         for selection in selections {
-            match plan(&context, selection).await {
+            match planning::plan(&context, selection).await {
                 Ok(plan) => plans.push(plan),
                 Err(found) => misfits.extend(found),
             }
@@ -160,30 +175,100 @@ impl Curation {
         Ok(Ok(Curation { state: context.state(), events, plans }))
     }
 
-    /// For a new batch of messages.
+    /// For a new batch of messages, of which each part is taken by itself.
     pub(crate) fn gather(&self) -> Gathered {
-        Gathered { tables: self.plans.iter().map(|_| GatheredRows::default()).collect() }
+        Gathered { tables: self.plans.iter().map(|_| GatheredRows::default()).collect(), part: Vec::new() }
     }
 
-    /// Runs every SELECT over some events of a batch. Faults of all of them are added to `faults`.
+    /// For a new batch of messages, over which the plans go on; nothing where one cannot.
+    pub(crate) async fn go_on(&self) -> Option<Gathered> {
+        self.events.begin();
+        let context = self.state.task_ctx();
+        let mut tables = Vec::with_capacity(self.plans.len());
+        for plan in &self.plans {
+            let select = self.start(&plan.select, &context).await?;
+            let version = match &plan.version {
+                Some(version) => Some(self.start(version, &context).await?),
+                None => None,
+            };
+            tables.push(GatheredRows { going: Some(Going { select, version }), ..GatheredRows::default() });
+        }
+        Some(Gathered { tables, part: Vec::new() })
+    }
+
+    async fn start(&self, query: &Query, context: &Arc<TaskContext>) -> Option<Running> {
+        let physical = self.physical(query).await.ok()?;
+        if can_go_on(physical) { Running::start(physical, context).ok() } else { None }
+    }
+
+    /// Gives every SELECT some events of a batch. Faults of all of them are added to `faults`.
     pub(crate) async fn take(
         &self,
         gathered: &mut Gathered,
-        events: &[RecordBatch],
+        mut events: Vec<RecordBatch>,
         faults: &mut BTreeMap<usize, String>,
-    ) {
+    ) -> Result<(), Stopped> {
+        if gathered.tables.iter().all(|table| table.going.is_none()) {
+            gathered.part.append(&mut events);
+            if gathered.part.iter().map(RecordBatch::num_rows).sum::<usize>() >= PART_ROWS {
+                self.take_part(gathered, faults).await;
+            }
+            return Ok(());
+        }
+        self.events.put(events);
+        for (plan, gathered) in self.plans.iter().zip(&mut gathered.tables) {
+            if let Some(going) = &mut gathered.going {
+                let (rows, versions) = going.rows().await?;
+                gathered.add(plan, rows, versions, faults);
+            }
+        }
+        Ok(())
+    }
+
+    /// There are no more events in the batch: takes what is left of them, and what plans have kept. To be called before
+    /// [`Curation::take_tombstones`] and [`Curation::finish`].
+    pub(crate) async fn end(
+        &self,
+        gathered: &mut Gathered,
+        faults: &mut BTreeMap<usize, String>,
+    ) -> Result<(), Stopped> {
+        self.take_part(gathered, faults).await;
+        self.events.end();
+        for (plan, gathered) in self.plans.iter().zip(&mut gathered.tables) {
+            if let Some(going) = gathered.going.take() {
+                let (rows, versions) = going.rest().await?;
+                gathered.add(plan, rows, versions, faults);
+            }
+        }
+        Ok(())
+    }
+
+    async fn take_part(&self, gathered: &mut Gathered, faults: &mut BTreeMap<usize, String>) {
+        let events = std::mem::take(&mut gathered.part);
+        if events.is_empty() {
+            return;
+        }
         for (plan, gathered) in self.plans.iter().zip(&mut gathered.tables) {
             let mut found = Vec::new();
-            let rows = self.isolate(&plan.select, events, &plan.table, &mut found).await;
-            for batch in &rows {
-                check(plan, batch, &mut found);
-            }
-            gathered.rows.extend(rows);
-            if let Some(version) = &plan.version {
-                gathered.versions.extend(self.isolate(version, events, &plan.table, &mut found).await);
-            }
+            let (rows, versions) = self.apart(plan, &events, &mut found).await;
             add(found, faults);
+            gathered.add(plan, rows, versions, faults);
         }
+    }
+
+    /// Runs the queries of a table over some events by themselves.
+    async fn apart(
+        &self,
+        plan: &Plan,
+        events: &[RecordBatch],
+        found: &mut Vec<Fault>,
+    ) -> (Vec<RecordBatch>, Vec<RecordBatch>) {
+        let rows = self.isolate(&plan.select, events, &plan.table, found).await;
+        let versions = match &plan.version {
+            Some(version) => self.isolate(version, events, &plan.table, found).await,
+            None => Vec::new(),
+        };
+        (rows, versions)
     }
 
     /// Messages without payload are only asked for their version.
@@ -209,7 +294,8 @@ impl Curation {
         messages: usize,
         faults: &BTreeMap<usize, String>,
     ) -> Result<Vec<CuratedRows>, IngestError> {
-        self.events.put(Vec::new());
+        // What was put last is not kept until the next batch.
+        self.events.begin();
         let tables = self.plans.iter().zip(gathered.tables);
         tables
             .map(|(plan, gathered)| {
@@ -255,10 +341,16 @@ impl Curation {
         results
     }
 
-    async fn select(&self, query: &Query, events: Vec<RecordBatch>) -> datafusion::error::Result<Vec<RecordBatch>> {
+    async fn physical<'a>(&self, query: &'a Query) -> datafusion::error::Result<&'a Arc<dyn ExecutionPlan>> {
         let plan = || self.state.query_planner().create_physical_plan(&query.logical, &self.state);
-        let physical = reset_plan_states(Arc::clone(query.physical.get_or_try_init(plan).await?))?;
+        query.physical.get_or_try_init(plan).await
+    }
+
+    async fn select(&self, query: &Query, events: Vec<RecordBatch>) -> datafusion::error::Result<Vec<RecordBatch>> {
+        let physical = reset_plan_states(Arc::clone(self.physical(query).await?))?;
+        self.events.begin();
         self.events.put(events);
+        self.events.end();
         // One part of the plan after the other, on this thread: in tasks of their own the events would be looked at by
         // another core, which has nothing of them in its caches.
         let mut rows = Vec::new();
@@ -272,119 +364,46 @@ impl Curation {
     }
 }
 
+impl Going {
+    async fn rows(&mut self) -> Result<(Vec<RecordBatch>, Vec<RecordBatch>), Stopped> {
+        let rows = self.select.rows().await?;
+        let versions = match &mut self.version {
+            Some(version) => version.rows().await?,
+            None => Vec::new(),
+        };
+        Ok((rows, versions))
+    }
+
+    async fn rest(self) -> Result<(Vec<RecordBatch>, Vec<RecordBatch>), Stopped> {
+        let rows = self.select.rest().await?;
+        let versions = match self.version {
+            Some(version) => version.rest().await?,
+            None => Vec::new(),
+        };
+        Ok((rows, versions))
+    }
+}
+
+impl GatheredRows {
+    fn add(
+        &mut self,
+        plan: &Plan,
+        rows: Vec<RecordBatch>,
+        versions: Vec<RecordBatch>,
+        faults: &mut BTreeMap<usize, String>,
+    ) {
+        let mut found = Vec::new();
+        rows.iter().for_each(|batch| check(plan, batch, &mut found));
+        add(found, faults);
+        self.rows.extend(rows);
+        self.versions.extend(versions);
+    }
+}
+
 fn add(found: Vec<Fault>, faults: &mut BTreeMap<usize, String>) {
     for fault in found {
         faults.entry(fault.row).or_insert(fault.reason);
     }
-}
-
-async fn plan(context: &SessionContext, selection: &Selection) -> Result<Plan, Vec<Problem>> {
-    let in_select = |error| vec![planned(&selection.file, &error)];
-    let only_select = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
-    let frame = context.sql_with_options(&selection.sql, only_select).await.map_err(in_select)?;
-    let (_, select) = frame.into_parts();
-    let select = nested::by_columns(select).map_err(in_select)?;
-    let typed = LogicalPlanBuilder::from(select.clone())
-        .project(columns(&select, selection)?)
-        .and_then(LogicalPlanBuilder::build)
-        .map_err(in_select)?;
-
-    let mut checked: Vec<Expr> = typed.schema().columns().into_iter().map(Expr::Column).collect();
-    checked.extend(rules(context, &typed, selection)?);
-    let checked =
-        LogicalPlanBuilder::from(typed).project(checked).and_then(LogicalPlanBuilder::build).map_err(in_select)?;
-
-    let version = about_event(context, selection, only_select).await?;
-    let required = selection.required.iter().filter_map(|name| {
-        let index = selection.schema.index_of(name).ok()?;
-        Some((index + 1, format!("required:{name}")))
-    });
-    Ok(Plan {
-        table: selection.table.clone(),
-        columns: selection.schema.fields().len() + 1,
-        select: Query::new(context.state().optimize(&checked).map_err(in_select)?),
-        required: required.collect(),
-        quality: selection.quality.iter().map(|rule| format!("quality:{}", rule.name)).collect(),
-        version,
-    })
-}
-
-/// What is asked of an event besides its rows: its version, whether it is a correction, whether it removes.
-async fn about_event(
-    context: &SessionContext,
-    selection: &Selection,
-    only_select: SQLOptions,
-) -> Result<Option<Query>, Vec<Problem>> {
-    let asked = [
-        (0, selection.version.as_deref(), "BIGINT", "version"),
-        (line(&selection.correction), selection.correction.as_deref(), "BOOLEAN", "correction"),
-        (line(&selection.removed), selection.removed.as_deref(), "BOOLEAN", "removed"),
-    ];
-    if asked.iter().all(|(_, sql, ..)| sql.is_none()) {
-        return Ok(None);
-    }
-    let in_contract = |line, error| vec![Problem { line, ..planned(&selection.contract, &error) }];
-    let mut columns = Vec::new();
-    for (line, sql, data_type, name) in asked {
-        let column = format!("CAST(({}) AS {data_type}) AS {name}", sql.unwrap_or("NULL"));
-        if sql.is_some() {
-            // Each by itself, so that a mistake has the line of what is wrong.
-            let alone = format!("SELECT {column} FROM event");
-            context.sql_with_options(&alone, only_select).await.map_err(|error| in_contract(line, error))?;
-        }
-        columns.push(column);
-    }
-    if selection.correction.is_none() && selection.removed.is_none() {
-        columns.truncate(1);
-    }
-    let sql = format!("SELECT {ROW}, {} FROM event", columns.join(", "));
-    let frame = context.sql_with_options(&sql, only_select).await.map_err(|error| in_contract(0, error))?;
-    let (state, plan) = frame.into_parts();
-    Ok(Some(Query::new(state.optimize(&plan).map_err(|error| in_contract(0, error))?)))
-}
-
-fn line(expression: &Option<Expression>) -> usize {
-    expression.as_ref().map_or(0, |expression| expression.line)
-}
-
-/// `_lw_row` and the contract's columns, cast where the SELECT gives neither the declared type nor the one it is read in.
-fn columns(select: &LogicalPlan, selection: &Selection) -> Result<Vec<Expr>, Vec<Problem>> {
-    let (schema, mut misfits) = (select.schema(), Vec::new());
-    let mut complain = |message: String| misfits.push(misfit(&selection.file, 1, message));
-    let row = Arc::new(Field::new(ROW, DataType::Int64, false));
-    let mut columns = Vec::with_capacity(selection.schema.fields().len() + 1);
-    for declared in std::iter::once(&row).chain(selection.schema.fields()) {
-        let name = declared.name();
-        let Some((qualifier, field)) = schema.iter().find(|(_, field)| field.name() == name) else {
-            complain(format!("the SELECT does not give the column {name}"));
-            continue;
-        };
-        let (found, wanted) = (Expr::Column(Column::from((qualifier, field))), declared.data_type());
-        let given = field.data_type();
-        let fits = given == wanted || *given == reading_type(wanted);
-        columns.push(if fits { found.alias(name) } else { cast(found, wanted.clone()).alias(name) });
-    }
-    for field in schema.fields() {
-        if field.name() != ROW && selection.schema.index_of(field.name()).is_err() {
-            complain(format!("the SELECT gives the column {}, which {} has not", field.name(), selection.table));
-        }
-    }
-    if misfits.is_empty() { Ok(columns) } else { Err(misfits) }
-}
-
-/// One boolean for each quality rule.
-fn rules(context: &SessionContext, typed: &LogicalPlan, selection: &Selection) -> Result<Vec<Expr>, Vec<Problem>> {
-    let state = context.state();
-    let (mut rules, mut misfits) = (Vec::new(), Vec::new());
-    for (number, rule) in selection.quality.iter().enumerate() {
-        match state.create_logical_expr(&rule.predicate, typed.schema()) {
-            Ok(predicate) => rules.push(predicate.is_true().alias(format!("_lw_quality_{number}"))),
-            Err(error) => {
-                misfits.push(Problem { line: rule.line, ..planned(&selection.contract, &error) });
-            }
-        }
-    }
-    if misfits.is_empty() { Ok(rules) } else { Err(misfits) }
 }
 
 fn row_number(batch: &RecordBatch, position: usize) -> usize {

@@ -18,7 +18,8 @@ use crate::json;
 use crate::record::Records;
 use crate::shape;
 
-pub(crate) const CHUNK_ROWS: usize = 4096;
+/// Decoded and looked at by SELECTs before the next are: so many stay in a core's own cache, of FHIR's sizes.
+pub(crate) const CHUNK_ROWS: usize = 1024;
 pub(crate) const CHUNK_BYTES: usize = 8 << 20;
 
 /// A record that could not be decoded.

@@ -8,13 +8,16 @@ use arrow::datatypes::DataType;
 use lakeward_tables::{Lakehouse, Problem, TableContract, Tombstone, TopicContract, raw_schema};
 use tokio::task::JoinSet;
 
-use crate::curation::{CuratedRows, Curation, Selection};
+use crate::curation::{CuratedRows, Curation, Gathered, Selection};
 use crate::decoder::CHUNK_ROWS;
 use crate::error::IngestError;
 use crate::event::EventTable;
 use crate::formats::{TopicDecoder, reading_fields};
 use crate::key;
 use crate::registry::Schemas;
+
+/// After a batch that stopped a SELECT, so many are taken part by part: they are likely to have such events too.
+const PART_BY_PART: u32 = 16;
 
 /// What makes rows of one topic's messages.
 pub(crate) struct Engine {
@@ -24,6 +27,8 @@ pub(crate) struct Engine {
     key_required: bool,
     key_field: Option<String>,
     tombstones_are_dead: bool,
+    /// How many batches to come are taken part by part.
+    part_by_part: u32,
 }
 
 /// What a batch of messages comes to. Numbers are those of the messages in the batch.
@@ -125,11 +130,26 @@ impl Engine {
         let tombstones_are_dead =
             tables.iter().any(|table| table.tombstone == Tombstone::DeadLetter) || tables.is_empty();
         let (key_required, key_field) = (topic.key_required, topic.key_field.clone());
-        Ok(Ok(Engine { decoder, events, curation, key_required, key_field, tombstones_are_dead }))
+        Ok(Ok(Engine { decoder, events, curation, key_required, key_field, tombstones_are_dead, part_by_part: 0 }))
     }
 
     /// `raw` has the schema of raw tables.
     pub(crate) async fn process(&mut self, raw: &RecordBatch) -> Result<Outcome, IngestError> {
+        if self.part_by_part == 0
+            && let Some(gathered) = self.curation.go_on().await
+        {
+            if let Some(outcome) = self.pass(raw, gathered).await? {
+                return Ok(outcome);
+            }
+            self.part_by_part = PART_BY_PART + 1;
+        }
+        self.part_by_part = self.part_by_part.saturating_sub(1);
+        let gathered = self.curation.gather();
+        self.pass(raw, gathered).await?.ok_or(IngestError::Ended("the SELECTs of a topic"))
+    }
+
+    /// Nothing when a SELECT that goes on was stopped.
+    async fn pass(&mut self, raw: &RecordBatch, mut gathered: Gathered) -> Result<Option<Outcome>, IngestError> {
         let schema = raw.schema_ref();
         let payloads = raw.column(schema.index_of("payload")?).as_binary::<i32>();
         let keys = raw.column(schema.index_of("key")?);
@@ -149,7 +169,6 @@ impl Engine {
                 tombstones.push(row);
             }
         }
-        let mut gathered = self.curation.gather();
         // A SELECT comes soon after the decoder, while the texts that it looks at are still in the processor's caches.
         for rows in rows.chunks(CHUNK_ROWS) {
             let decoded = self.decoder.decode(payloads, rows).await?;
@@ -159,7 +178,12 @@ impl Engine {
             }
             let chunks = decoded.chunks.into_iter().map(|chunk| self.events.batch(raw, chunk));
             let events = chunks.collect::<Result<Vec<_>, _>>()?;
-            self.curation.take(&mut gathered, &events, &mut faults).await;
+            if self.curation.take(&mut gathered, events, &mut faults).await.is_err() {
+                return Ok(None);
+            }
+        }
+        if self.curation.end(&mut gathered, &mut faults).await.is_err() {
+            return Ok(None);
         }
         if !tombstones.is_empty() {
             let marks = self.events.without_payload(raw, &tombstones)?;
@@ -168,7 +192,7 @@ impl Engine {
         let tables = self.curation.finish(gathered, raw.num_rows(), &faults)?;
         // A message whose version could not be told is a dead letter, and no longer a tombstone.
         tombstones.retain(|row| !faults.contains_key(row));
-        Ok(Outcome { faults, tombstones, tables })
+        Ok(Some(Outcome { faults, tombstones, tables }))
     }
 }
 
@@ -187,3 +211,6 @@ fn selection(table: &TableContract, topic: &str) -> Option<Selection> {
         removed: table.removed.clone(),
     })
 }
+
+#[cfg(test)]
+mod tests;

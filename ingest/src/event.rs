@@ -1,7 +1,14 @@
 //! `event`: what a curated SELECT reads from. One row per decoded event: the declared fields as the struct `payload`,
 //! the transport columns, and the event's number `_lw_row`.
+//!
+//! Events are put some at a time, and a plan that reads them goes on where it can. Whoever puts them asks the plan at once
+//! what came of them, so a stream that has read all that is there wakes nobody. One that missed some says so: nothing is
+//! left out silently.
 
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::vec::IntoIter;
 
 use arrow::array::{ArrayRef, AsArray, BinaryArray, Int64Array, RecordBatch, StringArray, StructArray, UInt64Array};
 use arrow::compute::take;
@@ -9,14 +16,13 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use async_trait::async_trait;
 use datafusion::catalog::Session;
 use datafusion::datasource::{TableProvider, TableType};
-use datafusion::error::Result;
-use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::error::{DataFusionError, Result};
+use datafusion::execution::{RecordBatchStream, SendableRecordBatchStream, TaskContext};
 use datafusion::logical_expr::Expr;
 use datafusion::physical_plan::ExecutionPlan;
-use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::streaming::{PartitionStream, StreamingTableExec};
-use futures::stream;
-use parking_lot::RwLock;
+use futures::Stream;
+use parking_lot::Mutex;
 
 use crate::decoder::DecodedChunk;
 use crate::error::IngestError;
@@ -33,11 +39,30 @@ pub(crate) struct EventTable {
     events: Arc<Events>,
 }
 
-/// The events at hand: put in anew each time, while a plan that reads them stays.
+/// The events of a run, as they come to hand.
 #[derive(Debug)]
 struct Events {
     schema: SchemaRef,
-    rows: RwLock<Vec<RecordBatch>>,
+    at_hand: Arc<Mutex<AtHand>>,
+}
+
+#[derive(Debug, Default)]
+struct AtHand {
+    /// Which run it is: what was begun before has no more to read.
+    run: u64,
+    rows: Vec<RecordBatch>,
+    /// How often some were put in this run.
+    turn: u64,
+    ended: bool,
+}
+
+/// One reading of a run's events, from its first to its last.
+struct Reading {
+    schema: SchemaRef,
+    at_hand: Arc<Mutex<AtHand>>,
+    run: u64,
+    turn: u64,
+    rows: IntoIter<RecordBatch>,
 }
 
 impl EventTable {
@@ -49,13 +74,26 @@ impl EventTable {
             fields.push(Field::new(name, data_type, true));
         }
         fields.push(Field::new("payload", payload, true));
-        let events = Events { schema: Arc::new(Schema::new(fields)), rows: RwLock::default() };
+        let events = Events { schema: Arc::new(Schema::new(fields)), at_hand: Arc::default() };
         Ok(EventTable { events: Arc::new(events) })
     }
 
-    /// From now on a scan, also of a plan made before, gives these.
+    /// Begins a run: whatever is executed from now on reads what is put from now on.
+    pub(crate) fn begin(&self) {
+        let mut at_hand = self.events.at_hand.lock();
+        *at_hand = AtHand { run: at_hand.run + 1, ..AtHand::default() };
+    }
+
+    /// The next events of the run. Those before are gone.
     pub(crate) fn put(&self, rows: Vec<RecordBatch>) {
-        *self.events.rows.write() = rows;
+        let mut at_hand = self.events.at_hand.lock();
+        at_hand.turn += 1;
+        at_hand.rows = rows;
+    }
+
+    /// There will be no more events in the run.
+    pub(crate) fn end(&self) {
+        self.events.at_hand.lock().ended = true;
     }
 
     /// Messages without payload, for those expressions that look at the transport columns.
@@ -112,8 +150,37 @@ impl PartitionStream for Events {
     }
 
     fn execute(&self, _: Arc<TaskContext>) -> SendableRecordBatchStream {
-        let rows = self.rows.read().clone();
-        Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&self.schema), stream::iter(rows.into_iter().map(Ok))))
+        let (schema, at_hand) = (Arc::clone(&self.schema), Arc::clone(&self.at_hand));
+        let run = at_hand.lock().run;
+        Box::pin(Reading { schema, at_hand, run, turn: 0, rows: Vec::new().into_iter() })
+    }
+}
+
+impl Stream for Reading {
+    type Item = Result<RecordBatch>;
+
+    fn poll_next(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let reading = self.get_mut();
+        loop {
+            if let Some(rows) = reading.rows.next() {
+                return Poll::Ready(Some(Ok(rows)));
+            }
+            let at_hand = reading.at_hand.lock();
+            if at_hand.run != reading.run || at_hand.turn > reading.turn + 1 {
+                return Poll::Ready(Some(Err(DataFusionError::Internal("events went by unread".to_owned()))));
+            }
+            if at_hand.turn == reading.turn {
+                return if at_hand.ended { Poll::Ready(None) } else { Poll::Pending };
+            }
+            reading.turn = at_hand.turn;
+            reading.rows = at_hand.rows.clone().into_iter();
+        }
+    }
+}
+
+impl RecordBatchStream for Reading {
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.schema)
     }
 }
 
@@ -136,5 +203,49 @@ impl TableProvider for EventTable {
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let (schema, events) = (Arc::clone(&self.events.schema), Arc::clone(&self.events) as _);
         Ok(Arc::new(StreamingTableExec::try_new(schema, vec![events], projection, None, false, None)?))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::StreamExt;
+    use lakeward_tables::raw_schema;
+
+    use super::*;
+
+    #[test]
+    fn who_missed_events_is_told_and_never_ends_as_if_there_were_none() {
+        let table = EventTable::new(&raw_schema(), DataType::Struct(arrow::datatypes::Fields::empty())).unwrap();
+        let events = Arc::clone(&table.events);
+        let open = || events.execute(Arc::default());
+        let waker = futures::task::noop_waker();
+        let mut context = Context::from_waker(&waker);
+        let mut next = |stream: &mut SendableRecordBatchStream| match stream.poll_next_unpin(&mut context) {
+            Poll::Pending => "waits",
+            Poll::Ready(None) => "ends",
+            Poll::Ready(Some(Ok(_))) => "rows",
+            Poll::Ready(Some(Err(_))) => "missed",
+        };
+        let rows = || vec![RecordBatch::new_empty(Arc::clone(&events.schema))];
+
+        table.begin();
+        let mut reads = open();
+        assert_eq!(next(&mut reads), "waits");
+        table.put(rows());
+        let mut late = open();
+        assert_eq!([next(&mut reads), next(&mut reads)], ["rows", "waits"]);
+        // Nothing has gone by yet.
+        assert_eq!([next(&mut late), next(&mut late)], ["rows", "waits"]);
+        table.put(rows());
+        let mut too_late = open();
+        assert_eq!(next(&mut too_late), "missed");
+        assert_eq!([next(&mut reads), next(&mut reads)], ["rows", "waits"]);
+        table.put(rows());
+        table.end();
+        assert_eq!([next(&mut reads), next(&mut reads)], ["rows", "ends"]);
+        assert_eq!(next(&mut late), "missed");
+        let mut left_over = open();
+        table.begin();
+        assert_eq!(next(&mut left_over), "missed");
     }
 }

@@ -40,6 +40,7 @@ mod record;
 mod registry;
 mod replay;
 mod revive;
+mod running;
 mod service;
 mod shape;
 mod sink;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, BooleanBuilder, Float64Builder, Int64Builder, ListArray, NullBufferBuilder, StringViewBuilder,
+    Array, ArrayRef, BooleanBuilder, Float64Builder, Int64Builder, ListArray, NullBufferBuilder, StringViewBuilder,
     StructArray,
 };
 use arrow::buffer::{Buffer, OffsetBuffer, ScalarBuffer};
@@ -71,12 +71,12 @@ impl Column {
             (column, Ok(token)) => {
                 let read = column.read_scalar(token, payload, scan);
                 if !matches!(read, Ok(Scalar::Taken)) {
-                    column.append_null();
+                    column.append_nulls(1);
                 }
                 read.map(drop)
             }
             (column, Err(_)) => {
-                column.append_null();
+                column.append_nulls(1);
                 Err(NotPlain)
             }
         }
@@ -120,26 +120,31 @@ impl Column {
         Ok(Scalar::Taken)
     }
 
-    pub(super) fn append_null(&mut self) {
+    pub(super) fn append_nulls(&mut self, count: usize) {
         match self {
-            Column::Text(builder) => builder.append_null(),
-            Column::Float(builder) => builder.append_null(),
-            Column::Integer(builder) => builder.append_null(),
-            Column::Flag(builder) => builder.append_null(),
+            Column::Text(builder) => (0..count).for_each(|_| builder.append_null()),
+            Column::Float(builder) => builder.append_nulls(count),
+            Column::Integer(builder) => builder.append_nulls(count),
+            Column::Flag(builder) => builder.append_nulls(count),
             Column::Object { members, valid } => {
-                members.append_null();
-                valid.append_null();
+                members.append_nulls(count);
+                valid.append_n_nulls(count);
             }
             Column::List { offsets, valid, .. } => {
-                offsets.push(offsets.last().copied().unwrap_or_default());
-                valid.append_null();
+                offsets.extend(std::iter::repeat_n(offsets.last().copied().unwrap_or_default(), count));
+                valid.append_n_nulls(count);
             }
         }
     }
 
+    /// The values so far. The next ones will be about as many.
     pub(super) fn finish(&mut self) -> Result<ArrayRef, ArrowError> {
         Ok(match self {
-            Column::Text(builder) => Arc::new(builder.finish()),
+            Column::Text(builder) => {
+                let texts = builder.finish();
+                *builder = StringViewBuilder::with_capacity(texts.len());
+                Arc::new(texts)
+            }
             Column::Float(builder) => Arc::new(builder.finish()),
             Column::Integer(builder) => Arc::new(builder.finish()),
             Column::Flag(builder) => Arc::new(builder.finish()),
@@ -148,7 +153,9 @@ impl Column {
                 Arc::new(StructArray::try_new(members.fields.clone(), columns, valid.finish())?)
             }
             Column::List { field, item, offsets, valid } => {
-                let ends = OffsetBuffer::new(ScalarBuffer::from(std::mem::replace(offsets, vec![0])));
+                let mut next = Vec::with_capacity(offsets.len());
+                next.push(0);
+                let ends = OffsetBuffer::new(ScalarBuffer::from(std::mem::replace(offsets, next)));
                 Arc::new(ListArray::try_new(Arc::clone(field), ends, item.finish()?, valid.finish())?)
             }
         })

@@ -1,6 +1,6 @@
 //! The members of an object, in whatever order a record has them.
 
-use arrow::array::ArrayRef;
+use arrow::array::{ArrayRef, new_null_array};
 use arrow::buffer::Buffer;
 use arrow::datatypes::Fields;
 use arrow::error::ArrowError;
@@ -16,6 +16,11 @@ const MOST_NAMES: usize = 64;
 pub(super) struct Members {
     pub(super) fields: Fields,
     columns: Vec<Column>,
+    /// By column, how many NULLs it has still to take: most records lack most of what is declared, and a column that none
+    /// has is never looked at.
+    nulls: Vec<usize>,
+    /// Columns that took something since they were last finished, one bit each.
+    touched: u64,
     /// Names as they followed each other so far, declared or not: records of a topic have them in the same order.
     order: Vec<Member>,
 }
@@ -42,7 +47,8 @@ impl Members {
             return None;
         }
         let columns = fields.iter().map(|field| Column::new(field.data_type())).collect::<Option<Vec<Column>>>()?;
-        Some(Members { fields: fields.clone(), columns, order: Vec::new() })
+        let nulls = vec![0; columns.len()];
+        Some(Members { fields: fields.clone(), columns, nulls, touched: 0, order: Vec::new() })
     }
 
     /// Texts that are read from now on stand in this buffer.
@@ -54,10 +60,8 @@ impl Members {
     pub(super) fn read(&mut self, payload: Payload<'_>, scan: &mut Scan<'_>, depth: usize) -> Result<(), NotPlain> {
         let mut seen = 0_u64;
         let read = self.read_members(payload, scan, depth, &mut seen);
-        for (place, column) in self.columns.iter_mut().enumerate() {
-            if seen >> place & 1 == 0 {
-                column.append_null();
-            }
+        for (place, nulls) in self.nulls.iter_mut().enumerate() {
+            *nulls += usize::from(seen >> place & 1 == 0);
         }
         read
     }
@@ -87,7 +91,7 @@ impl Members {
                 Some(place) if *seen >> place & 1 == 1 => return Err(NotPlain),
                 Some(place) => {
                     *seen |= 1 << place;
-                    self.columns[place].read(payload, scan, depth)?;
+                    self.column(place).read(payload, scan, depth)?;
                 }
             }
             match scan.token()? {
@@ -133,11 +137,34 @@ impl Members {
         place
     }
 
-    pub(super) fn append_null(&mut self) {
-        self.columns.iter_mut().for_each(Column::append_null);
+    /// A column that has taken all of its NULLs so far.
+    fn column(&mut self, place: usize) -> &mut Column {
+        self.touched |= 1 << place;
+        let (column, nulls) = (&mut self.columns[place], std::mem::take(&mut self.nulls[place]));
+        if nulls > 0 {
+            column.append_nulls(nulls);
+        }
+        column
+    }
+
+    pub(super) fn append_nulls(&mut self, count: usize) {
+        self.nulls.iter_mut().for_each(|nulls| *nulls += count);
     }
 
     pub(super) fn finish(&mut self) -> Result<Vec<ArrayRef>, ArrowError> {
-        self.columns.iter_mut().map(Column::finish).collect()
+        let touched = std::mem::take(&mut self.touched);
+        let mut columns = Vec::with_capacity(self.columns.len());
+        for (place, column) in self.columns.iter_mut().enumerate() {
+            let nulls = std::mem::take(&mut self.nulls[place]);
+            if touched >> place & 1 == 1 {
+                column.append_nulls(nulls);
+                columns.push(column.finish()?);
+            } else {
+                // Nothing but that it looks into no buffer any more.
+                column.finish()?;
+                columns.push(new_null_array(self.fields[place].data_type(), nulls));
+            }
+        }
+        Ok(columns)
     }
 }

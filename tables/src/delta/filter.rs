@@ -40,6 +40,11 @@ impl KeyFilter {
         !self.bits.is_empty() && probes(hash).all(|bit| self.bits[(bit / 64) as usize] & (1 << (bit % 64)) != 0)
     }
 
+    /// Whether it was given no key.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.bits.is_empty()
+    }
+
     /// Whether it takes so many others for seen that it were better begun anew.
     pub(crate) fn is_full(&self) -> bool {
         self.keys > BITS / 6

@@ -16,13 +16,10 @@ pub(crate) type Order = (i64, i64, i64, i64);
 
 /// FNV-1a over the keys as text: it must stay the same for as long as a table lives, in every process and version.
 pub(crate) fn hashes(layout: &Layout, key: &[String], batch: &RecordBatch) -> Result<Vec<u64>, TablesError> {
+    complete(layout, key, batch)?;
     let mut hashes = vec![0xcbf2_9ce4_8422_2325_u64; batch.num_rows()];
     for name in key {
         let column = batch.column_by_name(name).ok_or_else(|| missing_key(layout, name))?;
-        if column.null_count() > 0 {
-            let message = format!("a row has no value of '{name}', which is in its key");
-            return Err(TablesError::Schema { table: layout.name.clone(), message });
-        }
         match column.data_type() {
             DataType::Utf8View => mix(&mut hashes, column.as_string_view().iter()),
             DataType::Utf8 => mix(&mut hashes, column.as_string::<i32>().iter()),
@@ -34,6 +31,18 @@ pub(crate) fn hashes(layout: &Layout, key: &[String], batch: &RecordBatch) -> Re
         }
     }
     Ok(hashes)
+}
+
+/// Whether every row has its whole key.
+pub(crate) fn complete(layout: &Layout, key: &[String], batch: &RecordBatch) -> Result<(), TablesError> {
+    for name in key {
+        let column = batch.column_by_name(name).ok_or_else(|| missing_key(layout, name))?;
+        if column.null_count() > 0 {
+            let message = format!("a row has no value of '{name}', which is in its key");
+            return Err(TablesError::Schema { table: layout.name.clone(), message });
+        }
+    }
+    Ok(())
 }
 
 fn mix<'a>(hashes: &mut [u64], texts: impl Iterator<Item = Option<&'a str>>) {

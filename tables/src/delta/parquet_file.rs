@@ -28,6 +28,9 @@ const ROWS_IN_GROUP: usize = 256 * 1024;
 /// the time of ingest. Half of it again makes files 6 % larger and nothing faster.
 const BYTES_IN_PAGE: usize = 512 << 10;
 
+/// About as many bytes a row of events takes in a file.
+const ROW_IN_FILE: usize = 64;
+
 /// What is written piece by piece holds no more than this of a row group.
 const BYTES_IN_GROUP: usize = 16 << 20;
 
@@ -88,7 +91,9 @@ fn writing(layout: &Layout, source: object_store::Error) -> TablesError {
 
 fn encode(layout: &Layout, batches: &[RecordBatch]) -> Result<Bytes, TablesError> {
     let parquet = |source| TablesError::Parquet { table: layout.name.clone(), source };
-    let mut file = Vec::new();
+    // To let it grow from nothing would copy it several times; memory that is not used is never touched.
+    let rows: usize = batches.iter().map(RecordBatch::num_rows).sum();
+    let mut file = Vec::with_capacity(rows * ROW_IN_FILE);
     let properties = Some(properties(layout, false)?);
     let schema = layout.written();
     let mut writer = ArrowWriter::try_new(&mut file, schema, properties).map_err(parquet)?;

@@ -12,7 +12,7 @@ mod cases;
 mod write;
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use arrow::array::{Array, BooleanArray, UInt32Array};
 use arrow::compute::{filter_record_batch, take_record_batch};
@@ -20,7 +20,7 @@ use arrow::record_batch::RecordBatch;
 use object_store::ObjectStore;
 
 use crate::delta::filter::KeyFilter;
-use crate::delta::keys::{ExactKeys, Order, Wanted, flag, hashes, is_set, orders};
+use crate::delta::keys::{self, ExactKeys, Order, Wanted, flag, hashes, is_set, orders};
 use crate::delta::layout::Layout;
 use crate::delta::parquet_file::{self, WrittenFile};
 use crate::delta::physical::as_declared;
@@ -42,8 +42,9 @@ pub(crate) struct Merge {
     primary: ExactKeys,
     /// Rows that replace others, in the declared types.
     corrections: Vec<RecordBatch>,
-    /// All others, with the hashes of their keys.
-    plain: Vec<(RecordBatch, Vec<u64>)>,
+    /// All others, with the hashes of their keys once those are asked for: as long as no key of a table was ever corrected,
+    /// nobody does.
+    plain: Vec<(RecordBatch, OnceLock<Vec<u64>>)>,
     chosen: Option<Chosen>,
     scanned: HashMap<String, Vec<Found>>,
     rewritten: HashMap<String, (Touch, Option<WrittenFile>)>,
@@ -118,8 +119,8 @@ impl Merge {
                 }
             };
             if rest.num_rows() > 0 {
-                let hashes = hashes(layout, &key, &rest)?;
-                plain.push((rest, hashes));
+                keys::complete(layout, &key, &rest)?;
+                plain.push((rest, OnceLock::new()));
             }
         }
         Ok(Self {
@@ -159,7 +160,18 @@ impl Merge {
         }
         let here = wanted.hashes.clone();
         let mut plain = Vec::new();
-        for (batch, hashes) in &self.plain {
+        for (batch, known) in &self.plain {
+            if here.is_empty() && filter.is_empty() {
+                plain.push(batch.clone());
+                continue;
+            }
+            let hashes = match known.get() {
+                Some(hashes) => hashes,
+                None => {
+                    let hashes = hashes(layout, &self.key, batch)?;
+                    known.get_or_init(|| hashes)
+                }
+            };
             let hits: Vec<u32> = (0..hashes.len() as u32)
                 .filter(|row| {
                     let hash = hashes[*row as usize];
@@ -256,8 +268,10 @@ impl Merge {
         Ok(Outcome { files, ..Outcome::default() })
     }
 
-    /// The hashes of all keys that are appended: for whoever looks for them next, in the same process.
-    pub(crate) fn appended_hashes(&self) -> Vec<u64> {
-        self.plain.iter().flat_map(|(_, hashes)| hashes.iter().copied()).collect()
+    /// The hashes of all keys that are appended, for whoever looks for them next, in the same process; nothing where they
+    /// were not asked for.
+    pub(crate) fn appended_hashes(&self) -> Option<Vec<u64>> {
+        let known = self.plain.iter().map(|(_, hashes)| hashes.get()).collect::<Option<Vec<_>>>()?;
+        Some(known.into_iter().flatten().copied().collect())
     }
 }

@@ -1,0 +1,183 @@
+use std::path::Path;
+
+use arrow::array::{ArrayRef, Int32Array, Int64Array, StringArray, TimestampMicrosecondArray};
+use arrow::array::{BinaryArray, new_null_array};
+use arrow::util::pretty::pretty_format_batches;
+use proptest::prelude::*;
+use tokio::runtime::{Builder, Runtime};
+
+use super::*;
+
+const TOPIC: &str = "
+id: lab.result
+schema:
+  - name: raw.lab_result
+    properties:
+      - {name: id, logicalType: string}
+      - {name: text, logicalType: string}
+      - {name: parts, logicalType: array, items: {logicalType: integer}}
+      - {name: version, logicalType: integer}
+customProperties:
+  - {property: topic, value: lab.result}
+  - {property: format, value: json}
+  - {property: key, value: required}
+";
+
+const TABLE: &str = "
+id: curated.NAME
+schema:
+  - name: curated.NAME
+    customProperties:
+      - {property: from, value: lab.result}
+      - {property: mode, value: corrected}
+      - {property: version, value: \"payload['version']\"}
+      - {property: correction, value: \"payload['version'] > 1\"}
+    properties:
+      - {name: result_id, logicalType: string, required: true, primaryKey: true, primaryKeyPosition: 1}
+      - {name: number, logicalType: integer, required: true, primaryKey: true, primaryKeyPosition: 2}
+    quality:
+      - {name: small, type: sql, query: \"number < 100000\"}
+";
+
+/// Goes on: a filter, a union, an unnest, and a cast that fails for some texts.
+const STREAMED: &str = "
+SELECT _lw_row, payload['id'] AS result_id, CAST(payload['text'] AS BIGINT) AS number FROM event
+WHERE payload['text'] IS NOT NULL
+UNION ALL
+SELECT _lw_row, payload['id'] AS result_id, unnest(payload['parts']) AS number FROM event";
+
+/// Cannot go on: it knows what it gives only at the end.
+const GROUPED: &str = "
+SELECT _lw_row, max(payload['id']) AS result_id, CAST(max(payload['text']) AS BIGINT) AS number FROM event GROUP BY _lw_row";
+
+fn runtime() -> Runtime {
+    Builder::new_current_thread().enable_all().build().unwrap()
+}
+
+fn engine(tables: &[(&str, &str)]) -> Engine {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |path: &str, text: &str| {
+        let path = folder.path().join(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    };
+    let frame = "apiVersion: v3.0.2\nkind: DataContract\nname: Tests\nversion: 1.0.0\nstatus: active\ndomain: lab\n\
+                 description: {purpose: tests}";
+    write("contracts/raw/lab.result.odcs.yaml", &format!("{frame}{TOPIC}"));
+    for (name, sql) in tables {
+        let contract = format!("{frame}{}", TABLE.replace("NAME", name));
+        write(&format!("contracts/curated/{name}.odcs.yaml"), &contract);
+        write(&format!("curated/{name}.sql"), sql);
+    }
+    of(folder.path(), "lab.result")
+}
+
+fn of(sql: &Path, topic: &str) -> Engine {
+    let lakehouse = Lakehouse::load(sql).unwrap_or_else(|problems| panic!("{problems:#?}"));
+    runtime().block_on(Engine::new(&lakehouse, &lakehouse.topics[topic], Schemas::none())).unwrap()
+}
+
+/// A batch of the raw table; a message without payload is a tombstone.
+fn raw(payloads: &[Option<String>]) -> RecordBatch {
+    let (schema, rows) = (raw_schema(), payloads.len());
+    let column = |name: &str, data_type: &DataType| -> ArrayRef {
+        match name {
+            "source" | "topic" => Arc::new(StringArray::from(vec!["test"; rows])),
+            "partition" => Arc::new(Int32Array::from(vec![0; rows])),
+            "offset" => Arc::new(Int64Array::from_iter_values(0..rows as i64)),
+            "timestamp" | "ingested_at" => {
+                Arc::new(TimestampMicrosecondArray::from(vec![1; rows]).with_timezone("UTC"))
+            }
+            "key" => Arc::new(BinaryArray::from_iter_values(std::iter::repeat_n(b"k", rows))),
+            "payload" => Arc::new(BinaryArray::from_iter(payloads.iter().map(Option::as_deref))),
+            _ => new_null_array(data_type, rows),
+        }
+    };
+    let columns = schema.fields().iter().map(|field| column(field.name(), field.data_type())).collect();
+    RecordBatch::try_new(Arc::clone(&schema), columns).unwrap()
+}
+
+/// What came of a batch, in words; rows in no order.
+fn told(outcome: &Outcome) -> Vec<String> {
+    let mut told: Vec<String> = outcome.faults.iter().map(|(row, reason)| format!("{row} {reason}")).collect();
+    told.extend(outcome.tombstones.iter().map(|row| format!("{row} tombstone")));
+    for (number, table) in outcome.tables.iter().enumerate() {
+        let text = pretty_format_batches(&table.batches).unwrap().to_string();
+        let mut lines: Vec<&str> = text.lines().filter(|line| !line.starts_with('+')).collect();
+        lines.sort_unstable();
+        lines.dedup_by(|one, other| one.contains("result_id") && one == other);
+        told.extend(lines.into_iter().map(|line| format!("table {number} {line}")));
+        told.push(format!("{:?} {:?}", table.versions, table.kinds));
+    }
+    told
+}
+
+fn good(row: usize) -> String {
+    format!(r#"{{"id":"r{row}","text":"{row}","parts":[{row},1],"version":{}}}"#, row % 3)
+}
+
+/// Now and then one that a SELECT fails for, breaks a rule, is malformed or is a tombstone.
+fn payload() -> impl Strategy<Value = Option<String>> {
+    prop_oneof![
+        400 => (0..1000_usize).prop_map(|row| Some(good(row))),
+        1 => Just(Some(r#"{"id":"a","text":"no number","version":1}"#.to_owned())),
+        1 => Just(Some(r#"{"id":"a","text":"100001"}"#.to_owned())),
+        1 => Just(Some(r#"{"text":"1"}"#.to_owned())),
+        1 => Just(Some(r#"{"id":"a","parts":[]}"#.to_owned())),
+        1 => Just(Some("{".to_owned())),
+        1 => Just(None),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 12, ..ProptestConfig::default() })]
+    #[test]
+    fn to_go_on_over_a_batch_gives_what_its_parts_give_by_themselves(
+        payloads in prop::collection::vec(payload(), 0..3 * CHUNK_ROWS)
+    ) {
+        let mut engine = engine(&[("results", STREAMED)]);
+        let raw = raw(&payloads);
+        let (gone_on, apart) = runtime().block_on(async {
+            let gone_on = engine.process(&raw).await.unwrap();
+            engine.part_by_part = 1;
+            (gone_on, engine.process(&raw).await.unwrap())
+        });
+        prop_assert_eq!(told(&gone_on), told(&apart));
+    }
+}
+
+#[test]
+fn a_plan_goes_on_unless_it_knows_its_rows_only_at_the_end() {
+    let (streamed, mut engine) = (engine(&[("results", STREAMED)]), engine(&[("grouped", GROUPED)]));
+    runtime().block_on(async {
+        assert!(streamed.curation.go_on().await.is_some());
+        assert!(engine.curation.go_on().await.is_none());
+        let payloads: Vec<_> = (0..2 * CHUNK_ROWS + 7).map(|row| Some(good(row))).collect();
+        let outcome = engine.process(&raw(&payloads)).await.unwrap();
+        let rows: usize = outcome.tables[0].batches.iter().map(RecordBatch::num_rows).sum();
+        assert_eq!((rows, outcome.faults.len()), (payloads.len(), 0));
+    });
+}
+
+#[test]
+fn the_shipped_selects_go_on_but_where_one_gathers() {
+    let sql = Path::new(env!("CARGO_MANIFEST_DIR")).join("../sql");
+    let lakehouse = Lakehouse::load(&sql).unwrap();
+    let goes_on = |topic: &&String| runtime().block_on(of(&sql, topic).curation.go_on()).is_some();
+    let (_, apart): (Vec<&String>, Vec<&String>) = lakehouse.topics.keys().partition(goes_on);
+    let grouped = ["clinic.appointment", "clinic.location", "clinic.patient", "clinic.practitioner"];
+    assert_eq!(apart, [grouped.as_slice(), &["erp.payment"]].concat());
+}
+
+#[test]
+fn one_event_that_a_select_fails_for_is_a_dead_letter_and_all_others_have_their_rows() {
+    let mut payloads: Vec<_> = (0..3 * CHUNK_ROWS).map(|row| Some(good(row))).collect();
+    let bad = 2 * CHUNK_ROWS + 5;
+    payloads[bad] = Some(r#"{"id":"a","text":"no number","parts":[1]}"#.to_owned());
+    let mut engine = engine(&[("results", STREAMED)]);
+    let outcome = runtime().block_on(engine.process(&raw(&payloads))).unwrap();
+    assert_eq!(outcome.faults, BTreeMap::from([(bad, "select:curated.results".to_owned())]));
+    let rows: usize = outcome.tables[0].batches.iter().map(RecordBatch::num_rows).sum();
+    assert_eq!(rows, 3 * (payloads.len() - 1));
+    assert_eq!(engine.part_by_part, PART_BY_PART);
+}
