@@ -23,7 +23,7 @@ table, without the start of the process; the processor time is that of the proce
 the others do not do: joining the consumer group, dead letters, quality rules, versions of things, the hidden table of special
 encounters.
 
-**Spark** is counted from before the start of its query to the query's end, Python and JVM together. Before that it reads the
+**Spark** is counted from before the start of its queries to their end, Python and JVM together. Before that it reads the
 whole topic once into tables that are thrown away, in the same JVM: that is a stream that has run for a while. *Spark, in a new
 JVM* is that first time; the starts of the JVM and of the session are in neither.
 
