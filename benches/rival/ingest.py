@@ -312,6 +312,8 @@ def ingest(arguments: argparse.Namespace, codes: Codes) -> dict:
         commit()
     for writer in writers:
         writer.close()
+    if payload_bytes != arguments.bytes:
+        raise RuntimeError(f"read {payload_bytes} bytes of {arguments.bytes}")
     seconds, after = time.perf_counter() - began, resource.getrusage(resource.RUSAGE_SELF)
     consumer.close()
 
@@ -341,6 +343,7 @@ def main() -> None:
     parser.add_argument("--bootstrap", required=True)
     parser.add_argument("--topic", default="clinic.observation")
     parser.add_argument("--messages", type=int, required=True, help="how many to read before it ends")
+    parser.add_argument("--bytes", type=int, required=True, help="their payloads' bytes")
     parser.add_argument("--dir", type=Path, required=True, help="folder of the two tables; emptied first")
     parser.add_argument("--commit-bytes", type=int, default=64_000_000)
     parser.add_argument("--special-codes", type=Path, required=True, help="CSV of codes that are special: system, code")

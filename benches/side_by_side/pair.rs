@@ -43,7 +43,7 @@ impl FromIterator<f64> for Samples {
     }
 }
 
-/// What the ratio has to be.
+/// What the ratio has to be; where there is no other side, what Lakeward's number has to be.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Target {
     AtLeast(f64),
@@ -53,10 +53,12 @@ pub(crate) enum Target {
 }
 
 impl Target {
-    pub(crate) fn is_met(self, ratio: f64) -> Option<bool> {
+    /// Nothing where there is no target, or no number.
+    pub(crate) fn is_met(self, number: f64) -> Option<bool> {
         match self {
-            Target::AtLeast(least) => Some(ratio >= least),
-            Target::AtMost(most) => Some(ratio <= most),
+            _ if number.is_nan() => None,
+            Target::AtLeast(least) => Some(number >= least),
+            Target::AtMost(most) => Some(number <= most),
             Target::None => None,
         }
     }
@@ -70,21 +72,38 @@ pub(crate) struct Pair {
     /// What the numbers are.
     pub(crate) unit: &'static str,
     pub(crate) lakeward: Samples,
-    /// The other side, and who that is.
+    /// The other side, and who that is: nobody where Lakeward's number is told by itself.
     pub(crate) other: Samples,
     pub(crate) against: &'static str,
     pub(crate) target: Target,
+    /// It could not be measured to its end.
+    pub(crate) failed: bool,
 }
 
 impl Pair {
     pub(crate) fn new(what: impl Into<String>, unit: &'static str, against: &'static str, target: Target) -> Self {
         let (lakeward, other) = (Samples::default(), Samples::default());
-        Self { what: what.into(), unit, lakeward, other, against, target }
+        Self { what: what.into(), unit, lakeward, other, against, target, failed: false }
+    }
+
+    /// A line without another side.
+    pub(crate) fn alone(what: impl Into<String>, unit: &'static str, target: Target) -> Self {
+        Self::new(what, unit, "", target)
     }
 
     pub(crate) fn push(&mut self, lakeward: f64, other: f64) {
         self.lakeward.push(lakeward);
         self.other.push(other);
+    }
+
+    /// The number that the target is about.
+    pub(crate) fn judged(&self) -> f64 {
+        if self.against.is_empty() { self.lakeward.median() } else { self.ratios().median() }
+    }
+
+    /// Whether the target is met; nothing where there is none, or where it could not be measured.
+    pub(crate) fn is_met(&self) -> Option<bool> {
+        if self.failed { None } else { self.target.is_met(self.judged()) }
     }
 
     /// Lakeward's number over the other's, round by round: what disturbed a round disturbed both of its runs.

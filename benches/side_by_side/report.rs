@@ -2,6 +2,7 @@
 
 use crate::arguments::Arguments;
 use crate::machine::Machine;
+use crate::method;
 use crate::pair::{Pair, Samples, Target};
 
 const HEAD: [&str; 8] = ["what", "unit", "Lakeward", "the other side", "the other side is", "ratio", "target", ""];
@@ -29,10 +30,7 @@ pub(crate) fn document(machine: &Machine, pairs: &[Pair], arguments: &Arguments)
     let mut lines: Vec<String> = rows.iter().map(|row| format!("| {} |", row.join(" | "))).collect();
     lines.insert(1, format!("|{}", " --- |".repeat(HEAD.len())));
     let table = lines.join("\n");
-    let megabytes = arguments.megabytes();
-    let ingest_rounds = arguments.ingest_rounds();
-    let query_rounds = arguments.query_rounds();
-    let orders = arguments.orders();
+    let method = method::text(arguments);
     format!(
         "# Side by side
 
@@ -49,27 +47,10 @@ what another machine does.
 {table}
 
 A number is the median of the rounds, with the least and the most. A ratio is Lakeward's number over the other's, taken
-round by round, median with the least and the most.
+round by round, median with the least and the most; a target is about the ratio, or about Lakeward's number where there is no
+other side. FAILED says that a line could not be measured to its end.
 
-## How the ingest pair is measured
-
-{megabytes} MB of Synthea's Observations stand in three partitions of a real broker in plain text on this machine. In each of
-{ingest_rounds} rounds Lakeward (`Ingest::start` with the shipped `sql/`, the topic's part of it) and the Python job
-(`benches/rival/ingest.py`: confluent-kafka, pyarrow and deltalake, raw and curated) read all of it into empty Delta tables
-in a local folder, each in a process of its own, the order changing from round to round. After each round the two curated
-tables are compared: the same rows, cell for cell, or the bench ends. Both write zstd level 1 and commit by 64 MB. Clock and processor time run from before the first poll to the last commit of every table, without the start of the
-process; the processor time is that of the process, not of the broker. Lakeward's holds what the Python job does
-not do: joining the consumer group, dead letters, quality rules, versions of things, the hidden table of special encounters.
-
-## How the query pairs are measured
-
-A warehouse like TPC-H's with {orders} orders, declared in `benches/side_by_side/warehouse`, committed through `Lake` into a
-local folder. Governed is `QueryService::execute` with policies, audit and verifier, all batches of the answer taken; bare is
-`SessionContext::sql` with DataFusion's defaults over the same Parquet files. Both run in one process with one thread a core,
-planning included; {query_rounds} rounds after one that is not counted, the sides taking turns. With full access the plan
-is checked to have a transparent barrier, with masks and scopes an opaque one. Bare has no mask: with masks it reads the
-true values. With the scope it gets the scope's look-up in the statement's WHERE.
-",
+{method}",
         date = machine.date,
         commit = machine.commit,
         cores = machine.cores,
@@ -83,12 +64,15 @@ true values. With the scope it gets the scope's look-up in the statement's WHERE
 fn rows(pairs: &[Pair]) -> Vec<[String; HEAD.len()]> {
     let body = pairs.iter().map(|pair| {
         let ratios = pair.ratios();
-        let (target, verdict) = match (pair.target, pair.target.is_met(ratios.median())) {
-            (Target::AtLeast(least), met) => (format!(">= {least:.2}"), met),
-            (Target::AtMost(most), met) => (format!("<= {most:.2}"), met),
-            (Target::None, _) => (String::new(), None),
+        // A ratio is a small number and is told to a hundredth.
+        let told = |number: f64| if pair.against.is_empty() { short(number) } else { format!("{number:.2}") };
+        let target = match pair.target {
+            Target::AtLeast(least) => format!(">= {}", told(least)),
+            Target::AtMost(most) => format!("<= {}", told(most)),
+            Target::None => String::new(),
         };
-        let verdict = match verdict {
+        let verdict = match pair.is_met() {
+            _ if pair.failed => "FAILED",
             Some(true) => "met",
             Some(false) => "MISSED",
             None => "",

@@ -14,6 +14,8 @@
 //! Nothing here logs, reports or counts by a key, a payload or anything else of an event but its position.
 
 pub mod acl;
+#[doc(hidden)]
+pub mod bench;
 mod budget;
 mod buffer;
 mod changes;

@@ -23,6 +23,8 @@ JDBC_JAR_FOLDER = CACHE / f"jdbc-{_digest('jdbc.sha256')}"
 PYTHON = CACHE / f"python-{_digest('requirements.txt')}"
 REGISTRY = CACHE / f"registry-{_digest('registry.sha256')}"
 SYNTHEA = CACHE / f"synthea-{_synthea_version()}"
+# Only `make bench` needs it.
+SPARK_JARS = CACHE / f"spark-jars-{_digest('spark.sha256')}"
 WEED = PYTHON / "bin" / "weed"
 
 

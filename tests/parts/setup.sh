@@ -3,11 +3,12 @@
 #
 #   setup.sh build    a C compiler, OpenSSL's headers and the pinned Rust toolchain
 #   setup.sh test     also Java, Python, the Kafka broker, the schema registry, the S3 server and the clients
-#   setup.sh lock     writes requirements.txt and the *.sha256 anew (after a change of versions)
+#   setup.sh bench    also Spark, for `make bench`: half a gigabyte to fetch
+#   setup.sh lock     writes requirements*.txt and the *.sha256 anew (after a change of versions)
 #
 # System packages come through apt where that may be done; all else goes into the user's cache folder, named after the
 # digest of its list, so that another checkout finds it. A download is checked against the digests committed here.
-# Exit status: 0 all there, 3 something for the tests is missing (said in one line each), 1 otherwise.
+# Exit status: 0 all there, 3 something for the tests or for Spark is missing (said in one line each), 1 otherwise.
 set -euo pipefail
 
 here="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
@@ -128,10 +129,10 @@ matches_list() {
     diff <(cut -c67- "$list" | LC_ALL=C sort) <(cd "$folder" && printf '%s\n' *.jar | LC_ALL=C sort) >&2
 }
 
-# install_jars FOLDER LIST MAVEN-ARGUMENTS...: the folder appears whole or not at all.
+# install_jars FOLDER LIST POM MAVEN-ARGUMENTS...: the folder appears whole or not at all.
 install_jars() {
-    local folder="$1" list="$2"
-    shift 2
+    local folder="$1" list="$2" pom="$3"
+    shift 3
     if [ -d "$folder" ]; then
         matches_list "$folder" "$list" >/dev/null 2>&1 && return 0
         say "$(basename "$folder") in the cache is damaged; fetching it again"
@@ -141,7 +142,7 @@ install_jars() {
     rm -rf "$partial"
     mkdir -p "$partial"
     say "fetching $(basename "$list" .sha256) by maven"
-    mvn -q -B -Dstyle.color=never -f "$here/pom.xml" "$@" -DoutputDirectory="$partial" >&2 || return 1
+    mvn -q -B -Dstyle.color=never -f "$pom" "$@" -DoutputDirectory="$partial" >&2 || return 1
     if ! matches_list "$partial" "$list"; then
         say "what maven fetched is not what $(basename "$list") says; nothing was kept"
         rm -rf "$partial"
@@ -151,11 +152,11 @@ install_jars() {
 }
 
 kafka_jars() {
-    install_jars "$kafka_folder" "$here/kafka.sha256" "$dependency_plugin:copy-dependencies" -DincludeScope=runtime
+    install_jars "$kafka_folder" "$here/kafka.sha256" "$here/pom.xml" "$dependency_plugin:copy-dependencies" -DincludeScope=runtime
 }
 
 jdbc_jar() {
-    install_jars "$jdbc_folder" "$here/jdbc.sha256" "$dependency_plugin:copy" -Dartifact="$jdbc_driver"
+    install_jars "$jdbc_folder" "$here/jdbc.sha256" "$here/pom.xml" "$dependency_plugin:copy" -Dartifact="$jdbc_driver"
 }
 
 # The schema registry is a server in an archive; the folder appears whole or not at all.
@@ -188,6 +189,21 @@ python_environment() {
     "$python_folder/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes \
         --only-binary :all: --requirement "$here/requirements.txt" >&2 || return 1
     touch "$python_folder/complete"
+}
+
+# Spark comes as an archive that has to be built, so what builds it goes first; Delta and Kafka's connector are jars.
+spark() {
+    { [ -d "$spark_jars_folder" ] || has mvn; } || require_packages maven || return 1
+    install_jars "$spark_jars_folder" "$here/spark.sha256" "$here/spark.pom.xml" "$dependency_plugin:copy-dependencies" \
+        -DincludeScope=runtime || return 1
+    [ -e "$spark_folder/complete" ] && "$spark_folder/bin/python" -c 'import pyspark' 2>/dev/null && return 0
+    say "making the Python environment of Spark (some 450 MB)"
+    rm -rf "$spark_folder"
+    python3 -m venv "$spark_folder" || return 1
+    local pip=("$spark_folder/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes)
+    "${pip[@]}" --only-binary :all: --requirement <(sed -n '/^setuptools==/,/[^\\]$/p' "$here/requirements.spark.txt") >&2 || return 1
+    "${pip[@]}" --no-build-isolation --requirement "$here/requirements.spark.txt" >&2 || return 1
+    touch "$spark_folder/complete"
 }
 
 # Whole lives of five patients: the input nobody here wrote. Their ids differ from one generation to the next.
@@ -224,16 +240,24 @@ test)
     rust_components
     { test_packages && kafka_jars && jdbc_jar && schema_registry && python_environment && synthea_bundles; } || exit 3
     ;;
+bench)
+    "${BASH_SOURCE[0]}" test
+    locked
+    spark || exit 3
+    ;;
 lock)
     uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
         --excludes "$here/requirements.exclude" "$here/requirements.in" -o "$here/requirements.txt"
+    uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+        "$here/requirements.spark.in" -o "$here/requirements.spark.txt"
     scratch="$(mktemp -d)"
     trap 'rm -rf "$scratch"' EXIT
     mvn -q -B -Dstyle.color=never -f "$here/pom.xml" "$dependency_plugin:copy-dependencies" -DincludeScope=runtime -DoutputDirectory="$scratch/kafka"
+    mvn -q -B -Dstyle.color=never -f "$here/spark.pom.xml" "$dependency_plugin:copy-dependencies" -DincludeScope=runtime -DoutputDirectory="$scratch/spark"
     mvn -q -B -Dstyle.color=never -f "$here/pom.xml" "$dependency_plugin:copy" -Dartifact="$jdbc_driver" -DoutputDirectory="$scratch/jdbc"
     mvn -q -B -Dstyle.color=never -f "$here/pom.xml" "$dependency_plugin:copy" -Dartifact="$schema_registry" -DoutputDirectory="$scratch/registry"
     (cd "$scratch/registry" && sha256sum -- *.tar.gz) >"$here/registry.sha256"
-    for list in kafka jdbc; do (cd "$scratch/$list" && sha256sum -- *.jar) >"$here/$list.sha256"; done
+    for list in kafka jdbc spark; do (cd "$scratch/$list" && sha256sum -- *.jar) >"$here/$list.sha256"; done
     ;;
 *)
     sed -n '2,/^set /{/^set /d;s/^# \{0,1\}//;p}' "${BASH_SOURCE[0]}"

@@ -1,4 +1,4 @@
-//! Whether both sides made the same curated table: a ratio between two different works would say nothing.
+//! Whether two sides made the same curated table: a ratio between two different works would say nothing.
 
 use std::path::Path;
 
@@ -7,13 +7,13 @@ use arrow::array::AsArray;
 use arrow::datatypes::Int64Type;
 use datafusion::prelude::{ParquetReadOptions, SessionContext};
 
-/// What the engine keeps of each event for itself: the Python job has nothing like it.
+/// What the engine keeps of each event for itself: a rival has nothing like it.
 const ENGINE_COLUMNS: &str = "_lw_";
 
 /// Fails unless the Parquet files in both folders hold the same rows, each as often, in whatever order.
-pub(super) async fn same_rows(lakeward: &Path, python: &Path) -> anyhow::Result<()> {
+pub(super) async fn same_rows(lakeward: &Path, rival: &Path) -> anyhow::Result<()> {
     let context = SessionContext::new();
-    for (name, folder) in [("lakeward", lakeward), ("python", python)] {
+    for (name, folder) in [("lakeward", lakeward), ("rival", rival)] {
         let registered = context.register_parquet(name, folder.to_string_lossy(), ParquetReadOptions::default());
         registered.await.with_context(|| format!("cannot read {}", folder.display()))?;
     }
@@ -23,7 +23,7 @@ pub(super) async fn same_rows(lakeward: &Path, python: &Path) -> anyhow::Result<
     let columns = names.map(|name| format!("\"{name}\"")).collect::<Vec<_>>().join(", ");
     let sql = format!(
         "SELECT count(*) FROM (SELECT {columns} FROM (SELECT {columns}, 1 AS side FROM lakeward UNION ALL \
-         SELECT {columns}, -1 AS side FROM python) GROUP BY {columns} HAVING sum(side) <> 0)"
+         SELECT {columns}, -1 AS side FROM rival) GROUP BY {columns} HAVING sum(side) <> 0)"
     );
     let batches = context.sql(&sql).await?.collect().await?;
     let other = batches.first().map(|batch| batch.column(0).as_primitive::<Int64Type>().value(0));

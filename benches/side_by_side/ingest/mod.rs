@@ -1,60 +1,89 @@
-//! The ingest pair: a topic full of Observations into a raw and a curated table, by Lakeward and by plain Python.
+//! Ingest: a topic full of Observations into a raw and a curated table, by Lakeward, by plain Python and by Spark; and
+//! what else is asked of it.
 //!
 //! Each run of a side is a process of its own, begins with empty tables and tells what it measured as one JSON object.
 
+mod apart;
 mod broker;
 mod compare;
+mod limit;
+mod live;
+mod produce;
+mod rounds;
 mod run;
 mod worker;
 
 use std::path::Path;
 
-use crate::arguments::Arguments;
-use crate::pair::{Pair, Target};
+use crate::arguments::{Arguments, Part, Task};
+use crate::pair::Pair;
 
-use broker::Broker;
-use run::Run;
+use broker::{Broker, Kind};
+use rounds::Rounds;
 
-pub(crate) use worker::once;
-
-const PYTHON: &str = "plain Python";
-
-/// Both sides write a file once they hold so much.
+/// All sides write a file once they hold so much.
 const COMMIT_BYTES: usize = 64_000_000;
 
-/// Fills a broker, then lets both sides read it, round by round.
-pub(crate) async fn compare(arguments: &Arguments, folder: &Path) -> anyhow::Result<Vec<Pair>> {
-    let megabytes = arguments.megabytes();
-    eprintln!("ingest: starting a broker and filling it with {megabytes} MB of Observations …");
-    let broker = Broker::start(&folder.join("broker"), megabytes).await?;
-    eprintln!("ingest: {} messages, {:.0} MB", broker.messages, broker.bytes as f64 / 1e6);
-
-    let mut per_cpu = Pair::new("ingest, raw and curated", "MB per CPU s", PYTHON, Target::AtLeast(2.0));
-    let mut by_clock = Pair::new("ingest, raw and curated", "MB/s", PYTHON, Target::None);
-    let mut raw_files = Pair::new("files of the raw table", "MB", PYTHON, Target::None);
-    let mut curated_files = Pair::new("files of the curated table", "MB", PYTHON, Target::None);
-    let mut memory = Pair::new("ingest, most memory", "MB", PYTHON, Target::None);
-    let rounds = arguments.ingest_rounds();
-    for round in 0..rounds {
-        let (ours, theirs) = (folder.join("lakeward"), folder.join("python"));
-        let (lakeward, python) = if round % 2 == 0 {
-            let lakeward = run::lakeward(&broker, &ours).await?;
-            (lakeward, run::python_job(&broker, &theirs).await?)
-        } else {
-            let python = run::python_job(&broker, &theirs).await?;
-            (run::lakeward(&broker, &ours).await?, python)
-        };
-        compare::same_rows(&ours.join("curated/observations"), &theirs.join("curated")).await?;
-        for (side, run) in [("Lakeward", &lakeward), (PYTHON, &python)] {
-            eprintln!("ingest {}/{rounds}: {side:<12} {run}", round + 1);
-        }
-        let push = |pair: &mut Pair, number: &dyn Fn(&Run) -> f64| pair.push(number(&lakeward), number(&python));
-        push(&mut per_cpu, &|run| run.megabytes / run.cpu_seconds);
-        push(&mut by_clock, &|run| run.megabytes / run.seconds);
-        push(&mut raw_files, &|run| run.raw_file_bytes as f64 / 1e6);
-        push(&mut curated_files, &|run| run.curated_file_bytes as f64 / 1e6);
-        push(&mut memory, &|run| run.peak_memory_bytes as f64 / 1e6);
+/// What a process is for that the bench starts itself.
+pub(crate) async fn work(task: &Task) -> anyhow::Result<()> {
+    match task {
+        Task::IngestOnce(task) => worker::once(task).await,
+        Task::CatchUpOnce(task) => worker::catch_up(task).await,
+        Task::IngestLive(task) => live::once(task).await,
+        Task::Produce(task) => produce::once(task),
+        Task::LimitOnce(task) => limit::once(task).await,
     }
-    broker.stop().await?;
-    Ok(vec![per_cpu, by_clock, raw_files, curated_files, memory])
+}
+
+/// Fills brokers, and lets all sides read from them.
+pub(crate) async fn compare(arguments: &Arguments, folder: &Path) -> Vec<Pair> {
+    let mut pairs = plain_broker(arguments, folder).await;
+    if arguments.wants(Part::Secured) {
+        pairs.extend(apart::secured(arguments, folder).await);
+    }
+    pairs
+}
+
+/// What is measured with the broker in plain text. Freshness comes last: the topic has more messages afterwards.
+async fn plain_broker(arguments: &Arguments, folder: &Path) -> Vec<Pair> {
+    let mut rounds = Rounds::new(arguments);
+    let (poison, freshness) = (arguments.wants(Part::Poison), arguments.wants(Part::Freshness));
+    if !(rounds.are_wanted() || poison || freshness) {
+        return Vec::new();
+    }
+    let broker = match Broker::start(&folder.join("broker"), arguments.megabytes(), Kind::Plain).await {
+        Ok(broker) => broker,
+        Err(error) => {
+            rounds.fail(&error);
+            let others =
+                [(poison, "malformed messages"), (freshness, "freshness")].into_iter().filter(|(wanted, _)| *wanted);
+            return rounds
+                .into_pairs()
+                .into_iter()
+                .chain(others.map(|(_, what)| crate::failed(what, &error)))
+                .collect();
+        }
+    };
+    let (mut pairs, mut highest) = (Vec::new(), None);
+    if rounds.are_wanted() {
+        rounds.run(&broker, folder, arguments.ingest_rounds()).await;
+        highest = rounds.highest_load();
+        pairs.extend(rounds.into_pairs());
+    }
+    if poison {
+        pairs.extend(apart::poison(arguments, &broker, folder).await);
+    }
+    if freshness {
+        pairs.extend(apart::freshness(arguments, &broker, folder, highest).await);
+    }
+    if let Err(error) = broker.stop().await {
+        eprintln!("ingest: {error:#}");
+    }
+    pairs
+}
+
+/// Says of lines that they could not be measured to their end.
+fn fail<'a>(what: &str, pairs: impl IntoIterator<Item = &'a mut Pair>, error: &anyhow::Error) {
+    eprintln!("ingest: {what}: FAILED: {error:#}");
+    pairs.into_iter().for_each(|pair| pair.failed = true);
 }
