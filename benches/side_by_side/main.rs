@@ -31,6 +31,10 @@ use arguments::{Arguments, Part};
 use machine::Machine;
 use pair::{Pair, Target};
 
+// As in `lakeward`.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 /// Where the repository is.
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
