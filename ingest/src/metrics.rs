@@ -8,6 +8,7 @@ use parking_lot::Mutex;
 use prometheus::{HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
 
 use crate::freshness::Freshness;
+use crate::state::PARTS;
 
 /// Sums over all topics since the start of the process.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -43,6 +44,7 @@ pub struct IngestMetrics {
     held_bytes: IntGauge,
     budget_bytes: IntGauge,
     paused: IntGauge,
+    waiting: IntGaugeVec,
     totals: [AtomicU64; 6],
     lag_by_topic: Mutex<BTreeMap<String, u64>>,
 }
@@ -82,6 +84,12 @@ impl IngestMetrics {
             &["topic"],
         )?;
         registry.register(Box::new(lost.clone()))?;
+        let waiting = IntGaugeVec::new(
+            Opts::new("lakeward_ingest_waiting", "What ingest waits for, by part: kafka, registry or storage"),
+            &["part"],
+        )?;
+        PARTS.iter().for_each(|part| waiting.with_label_values(&[part]).set(0));
+        registry.register(Box::new(waiting.clone()))?;
         let retries = IntCounter::new("lakeward_ingest_storage_retries_total", "Commits or reads tried again")?;
         registry.register(Box::new(retries.clone()))?;
         Ok(IngestMetrics {
@@ -99,6 +107,7 @@ impl IngestMetrics {
             held_bytes: gauge("lakeward_ingest_held_bytes", "Bytes of events that are buffered or in flight")?,
             budget_bytes: gauge("lakeward_ingest_budget_bytes", "Bytes of events that may be held")?,
             paused: gauge("lakeward_ingest_paused", "Whether partitions are paused for memory")?,
+            waiting,
             totals: Default::default(),
             lag_by_topic: Mutex::default(),
         })
@@ -128,6 +137,11 @@ impl IngestMetrics {
 
     pub(crate) fn budget(&self, bytes: usize) {
         self.budget_bytes.set(i64::try_from(bytes).unwrap_or(i64::MAX));
+    }
+
+    /// How much is waited for, by part.
+    pub(crate) fn waiting(&self) -> IntGaugeVec {
+        self.waiting.clone()
     }
 
     /// The freshness of each topic's events.

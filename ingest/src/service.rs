@@ -53,7 +53,7 @@ impl Ingest {
         lakehouse: Arc<Lakehouse>,
         metrics: Arc<IngestMetrics>,
     ) -> Result<IngestHandle, IngestError> {
-        let board = Arc::new(StateBoard::new());
+        let board = Arc::new(StateBoard::new(metrics.waiting()));
         let abandon = CancellationToken::new();
         let committed = Arc::new(Committed::default());
         let broken = Arc::new(Mutex::new(None));

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use parking_lot::Mutex;
+use prometheus::IntGaugeVec;
 use tokio::sync::watch;
 
 /// What ingest is doing.
@@ -26,6 +27,8 @@ pub enum IngestState {
 pub(crate) struct StateBoard {
     troubles: Mutex<Troubles>,
     state: watch::Sender<IngestState>,
+    /// How many there are, by part.
+    waiting: IntGaugeVec,
 }
 
 #[derive(Debug, Default)]
@@ -37,10 +40,13 @@ struct Troubles {
 pub(crate) const KAFKA: &str = "kafka";
 pub(crate) const STORAGE: &str = "storage";
 pub(crate) const REGISTRY: &str = "registry";
+/// Whatever ingest may wait for.
+pub(crate) const PARTS: [&str; 3] = [KAFKA, STORAGE, REGISTRY];
 
 impl StateBoard {
-    pub(crate) fn new() -> Self {
-        StateBoard { troubles: Mutex::default(), state: watch::Sender::new(IngestState::Starting) }
+    /// `waiting` has the label `part`.
+    pub(crate) fn new(waiting: IntGaugeVec) -> Self {
+        StateBoard { troubles: Mutex::default(), state: watch::Sender::new(IngestState::Starting), waiting }
     }
 
     pub(crate) fn watch(&self) -> watch::Receiver<IngestState> {
@@ -85,6 +91,10 @@ impl StateBoard {
     fn change(&self, change: impl FnOnce(&mut Troubles)) {
         let mut troubles = self.troubles.lock();
         change(&mut troubles);
+        for part in PARTS {
+            let count = troubles.by_key.keys().filter(|(of, _)| *of == part).count();
+            self.waiting.with_label_values(&[part]).set(count as i64);
+        }
         let state = match troubles.by_key.first_key_value() {
             Some((&(part, _), _)) => {
                 let of_part = troubles.by_key.iter().filter(|((p, _), _)| *p == part);
@@ -108,7 +118,9 @@ mod tests {
 
     #[test]
     fn a_trouble_is_told_until_it_is_over() {
-        let board = StateBoard::new();
+        let waiting = IntGaugeVec::new(prometheus::Opts::new("waiting", "waiting"), &["part"]).unwrap();
+        let board = StateBoard::new(waiting.clone());
+        let counts = || PARTS.map(|part| waiting.with_label_values(&[part]).get());
         let state = board.watch();
         assert_eq!(*state.borrow(), IngestState::Starting);
         board.raise(STORAGE, "raw.a", "storage is away".to_owned());
@@ -117,9 +129,11 @@ mod tests {
         board.raise(KAFKA, "group", "no group".to_owned());
         board.raise(KAFKA, "topic a", "no topic".to_owned());
         assert_eq!(*state.borrow(), IngestState::Waiting { part: KAFKA, why: "no group; no topic".to_owned() });
+        assert_eq!(counts(), [2, 1, 0]);
         board.clear(KAFKA, "group");
         board.clear(KAFKA, "topic a");
         board.clear(STORAGE, "raw.a");
+        assert_eq!(counts(), [0, 0, 0]);
         assert_eq!(*state.borrow(), IngestState::Running);
     }
 }

@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::*;
 use crate::error::IngestError;
+use crate::metrics::IngestMetrics;
 use crate::state::{IngestState, REGISTRY, StateBoard};
 
 /// Answers by request line; whatever is not among them is answered as by a web server that is no registry.
@@ -118,7 +119,8 @@ async fn only_the_registrys_own_word_says_that_there_is_no_schema() {
 #[tokio::test]
 async fn a_registry_that_is_away_is_waited_for_and_named_meanwhile() {
     let (stand_in, registry) = StandIn::start(&[("GET /schemas/ids/1", (503, ""))]).await;
-    let (board, abandon) = (Arc::new(StateBoard::new()), CancellationToken::new());
+    let metrics = IngestMetrics::new(&prometheus::Registry::new()).unwrap();
+    let (board, abandon) = (Arc::new(StateBoard::new(metrics.waiting())), CancellationToken::new());
     let state = board.watch();
     let schemas = Schemas::patient(Some(Arc::new(registry)), Arc::clone(&board), "erp.payment", abandon.clone());
     let asking = tokio::spawn({

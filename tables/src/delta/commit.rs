@@ -220,10 +220,10 @@ impl Table {
             Work::Merge(merge) => {
                 // What the other rows of these files have, the files had that they come from: it is known already.
                 paths.for_each(|path| keys.absorb(path, outcome.corrected.iter().copied()));
-                if let ([file], true) = (outcome.files.as_slice(), merge.only_appends()) {
-                    if let Some(hashes) = merge.appended_hashes() {
-                        self.scans.put(&file.add.path, hashes);
-                    }
+                if let ([file], true) = (outcome.files.as_slice(), merge.only_appends())
+                    && let Some(hashes) = merge.appended_hashes()
+                {
+                    self.scans.put(&file.add.path, hashes);
                 }
             }
             Work::Deduplicate(rows) => paths.for_each(|path| keys.absorb(path, rows.hashes())),
