@@ -80,6 +80,8 @@ impl KafkaConfig {
             ("fetch.wait.max.ms", "100"),
             ("queued.max.messages.kbytes", &queue_kilobytes),
             ("queued.min.messages", "100000"),
+            // A full queue is drained within milliseconds, and by default nothing is asked for during a second.
+            ("fetch.queue.backoff.ms", "20"),
             ("partition.assignment.strategy", "cooperative-sticky"),
             ("isolation.level", "read_committed"),
         ];
