@@ -46,6 +46,11 @@ impl Budget {
         self.flight.lock().batches[topic]
     }
 
+    /// Waits until a batch has landed, but no longer than that.
+    pub(crate) fn wait_for_a_batch(&self, patience: Duration) {
+        self.landed.wait_for(&mut self.flight.lock(), patience);
+    }
+
     /// Waits until nothing of these topics is in flight; false when that takes longer than `patience` or `give_up` says so.
     pub(crate) fn drained(&self, topics: &[usize], patience: Duration, give_up: impl Fn() -> bool) -> bool {
         let deadline = Instant::now() + patience;

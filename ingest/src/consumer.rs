@@ -26,6 +26,9 @@ const TICK: Duration = Duration::from_millis(20);
 /// Messages that are taken without waiting before somebody looks at the clock.
 const CLOCK_EVERY: u32 = 64;
 const GROUP_COMMIT: Duration = Duration::from_secs(5);
+/// How long messages are left in librdkafka's queue when memory is full, before partitions are paused: a pause throws the
+/// queue away, and after its end librdkafka asks for nothing during up to a second.
+const WAIT_FOR_ROOM: Duration = Duration::from_secs(1);
 /// How often the topics' ids are asked for.
 const WATCH_TOPICS: Duration = Duration::from_secs(5);
 const SHUTDOWN_DRAIN: Duration = Duration::from_millis(4_000);
@@ -153,6 +156,9 @@ fn poll(shared: &Arc<Intermediary>, consumer: &BaseConsumer<Session>) -> Result<
         if let Some(why) = shared.broken.lock().take() {
             return Err(IngestError::Client(why));
         }
+        if paused.is_empty() {
+            wait_for_room(shared)?;
+        }
         let held = {
             let mut intake = shared.intake.lock();
             intake.seal_due(now)?;
@@ -170,6 +176,23 @@ fn poll(shared: &Arc<Intermediary>, consumer: &BaseConsumer<Session>) -> Result<
             next_group_commit = now + GROUP_COMMIT;
             commit_group(shared, consumer, CommitMode::Async);
         }
+    }
+}
+
+/// Takes nothing while memory is full, for a while.
+fn wait_for_room(shared: &Intermediary) -> Result<(), IngestError> {
+    let until = Instant::now() + WAIT_FOR_ROOM;
+    loop {
+        let now = Instant::now();
+        let full = {
+            let mut intake = shared.intake.lock();
+            intake.seal_due(now)?;
+            intake.is_full()
+        };
+        if !full || now >= until || shared.stop.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        shared.budget.wait_for_a_batch(TICK);
     }
 }
 

@@ -135,7 +135,7 @@ impl Intake {
 
     /// Hands over what is due by time, by size, or because memory is short.
     pub(crate) fn seal_due(&mut self, now: Instant) -> Result<(), IngestError> {
-        let full = self.full();
+        let full = self.is_full();
         for topic in 0..self.lanes.len() {
             let buffer = &self.lanes[topic].buffer;
             let waited =
@@ -148,13 +148,14 @@ impl Intake {
         Ok(())
     }
 
-    fn full(&self) -> bool {
+    /// Whether no more may be held.
+    pub(crate) fn is_full(&self) -> bool {
         self.held() >= self.limits.held_bytes
     }
 
     /// The partitions that must not be read now: all when memory is full, those of a topic whose tables do not keep up.
     pub(crate) fn paused(&self) -> Vec<(&str, i32)> {
-        let full = self.full();
+        let full = self.is_full();
         let lanes = self.lanes.iter().map(|lane| (lane, full || lane.buffer.bytes() >= 2 * self.limits.commit_bytes));
         lanes
             .flat_map(|(lane, all)| {
@@ -166,7 +167,7 @@ impl Intake {
 
     /// Whether [`Intake::paused`] may have changed for the worse; asked for every message.
     pub(crate) fn presses(&self, topic: usize) -> bool {
-        self.lanes[topic].buffer.bytes() >= 2 * self.limits.commit_bytes || self.full()
+        self.lanes[topic].buffer.bytes() >= 2 * self.limits.commit_bytes || self.is_full()
     }
 }
 
