@@ -20,6 +20,7 @@ from pathlib import Path
 from clients import verdict
 from clients.lake import Lake
 from confluent_kafka import ConsumerGroupState as State
+from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import NewPartitions
 from parts.__main__ import Parts
 from parts.config import write
@@ -41,6 +42,13 @@ SETTINGS = {
 }
 # How long a trap waits for a victim before it is set again, and how often that is done.
 TRAP, ATTEMPTS = 20.0, 8
+
+# What a broker answers that has just come up, or has the group no more.
+UNKNOWN_YET = (
+    KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+    KafkaError.COORDINATOR_NOT_AVAILABLE,
+    KafkaError.NOT_COORDINATOR,
+)
 
 
 class Torture:
@@ -185,7 +193,12 @@ class Torture:
 
     def rebalances(self) -> bool:
         told = self.admin.describe_consumer_groups([GROUP], request_timeout=10)
-        return told[GROUP].result(15).state in (State.PREPARING_REBALANCING, State.COMPLETING_REBALANCING)
+        try:
+            return told[GROUP].result(15).state in (State.PREPARING_REBALANCING, State.COMPLETING_REBALANCING)
+        except KafkaException as error:
+            if error.args[0].code() not in UNKNOWN_YET:
+                raise
+            return False
 
     # ---- The play ----------------------------------------------------------------------------------------------------
 
