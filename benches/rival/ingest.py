@@ -8,11 +8,9 @@ Prints one JSON object; time and CPU are counted from the first poll to the last
 """
 
 import argparse
-import csv
 import json
 import queue
 import resource
-import shutil
 import threading
 import time
 from pathlib import Path
@@ -22,6 +20,7 @@ import pyarrow.compute as pc
 import pyarrow.json as paj
 from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
 from deltalake import CommitProperties, Transaction, WriterProperties, write_deltalake
+from shared import parse, table_of
 
 CODING = pa.struct([("system", pa.string()), ("code", pa.string()), ("display", pa.string())])
 CONCEPT = pa.struct([("coding", pa.list_(CODING)), ("text", pa.string())])
@@ -97,11 +96,6 @@ class Codes:
             return special
         categories = pc.binary_join_element_wise(system, pc.utf8_slice_codeunits(code, 0, 3), "|")
         return pc.or_(special, pc.and_(of_category, pc.is_in(categories, value_set=self.listed)))
-
-
-def table_of(path: Path) -> list[dict[str, str]]:
-    with path.open(newline="") as file:
-        return list(csv.DictReader(file))
 
 
 def at(lists: pa.Array, place: int) -> pa.Array:
@@ -339,18 +333,7 @@ def ingest(arguments: argparse.Namespace, codes: Codes) -> dict:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--bootstrap", required=True)
-    parser.add_argument("--topic", default="clinic.observation")
-    parser.add_argument("--messages", type=int, required=True, help="how many to read before it ends")
-    parser.add_argument("--bytes", type=int, required=True, help="their payloads' bytes")
-    parser.add_argument("--dir", type=Path, required=True, help="folder of the two tables; emptied first")
-    parser.add_argument("--commit-bytes", type=int, default=64_000_000)
-    parser.add_argument("--special-codes", type=Path, required=True, help="CSV of codes that are special: system, code")
-    parser.add_argument("--known-systems", type=Path, required=True, help="CSV of systems: system, canonical, matching")
-    arguments = parser.parse_args()
-    shutil.rmtree(arguments.dir, ignore_errors=True)
-    arguments.dir.mkdir(parents=True)
+    arguments = parse(__doc__)
     # One thread for Arrow's kernels: the writers are the second; more only cost CPU on the same cores.
     pa.set_cpu_count(1)
     print(json.dumps(ingest(arguments, Codes(arguments.special_codes, arguments.known_systems)), indent=2))

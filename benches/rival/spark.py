@@ -12,7 +12,6 @@ batch's plan, without the starts of the JVM and of the session. Prints one JSON 
 """
 
 import argparse
-import csv
 import json
 import os
 import resource
@@ -22,6 +21,7 @@ from pathlib import Path
 
 from parts import places
 from pyspark.sql import DataFrame, SparkSession
+from shared import parse, table_of
 
 CONCEPT = "STRUCT<coding: ARRAY<STRUCT<system: STRING, code: STRING, display: STRING>>, text: STRING>"
 CODES = "ARRAY<STRUCT<coding: ARRAY<STRUCT<code: STRING>>>>"
@@ -33,11 +33,6 @@ VALUES = f"""code: {CONCEPT},
 OBSERVATION = f"""STRUCT<resourceType: STRING, id: STRING, status: STRING, category: {CODES}, subject: {REFERENCE},
     encounter: {REFERENCE}, performer: ARRAY<{REFERENCE}>, effectiveDateTime: STRING, effectiveInstant: STRING,
     effectivePeriod: STRUCT<start: STRING>, note: ARRAY<STRUCT<text: STRING>>, {VALUES}, component: ARRAY<STRUCT<{VALUES}>>>"""
-
-
-def table_of(path: Path) -> list[dict[str, str]]:
-    with path.open(newline="") as file:
-        return list(csv.DictReader(file))
 
 
 def listed(texts: list[str]) -> str:
@@ -198,18 +193,7 @@ def stream(spark: SparkSession, arguments: argparse.Namespace, folder: Path, cod
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--bootstrap", required=True)
-    parser.add_argument("--topic", default="clinic.observation")
-    parser.add_argument("--messages", type=int, required=True, help="how many the topic holds")
-    parser.add_argument("--bytes", type=int, required=True, help="their payloads' bytes")
-    parser.add_argument("--dir", type=Path, required=True, help="folder of the two tables; emptied first")
-    parser.add_argument("--commit-bytes", type=int, default=64_000_000)
-    parser.add_argument("--special-codes", type=Path, required=True, help="CSV of codes that are special: system, code")
-    parser.add_argument("--known-systems", type=Path, required=True, help="CSV of systems: system, canonical, matching")
-    arguments = parser.parse_args()
-    shutil.rmtree(arguments.dir, ignore_errors=True)
-    arguments.dir.mkdir(parents=True)
+    arguments = parse(__doc__)
     codes = Codes(arguments.special_codes, arguments.known_systems)
     spark = session()
     jvm = spark.sparkContext._jvm.java.lang.ProcessHandle.current().pid()

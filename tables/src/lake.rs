@@ -137,6 +137,13 @@ impl Lake {
         self.table(table)?.commit(change).await
     }
 
+    /// Rows as the bytes of the data file that a commit would write; nothing is written. For `benches/`, which ask how much of
+    /// a commit's time that takes.
+    #[doc(hidden)]
+    pub fn encoded(&self, table: &TableName, rows: &[RecordBatch]) -> Result<bytes::Bytes, TablesError> {
+        self.table(table)?.encoded(rows)
+    }
+
     /// What the first use of the table would do to it in storage, in words; nothing is done. An error is a contract that
     /// the table cannot follow.
     pub async fn pending(&self, table: &TableName) -> Result<Vec<String>, TablesError> {

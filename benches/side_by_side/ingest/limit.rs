@@ -6,13 +6,9 @@ use std::sync::Arc;
 use anyhow::Context;
 use arrow::array::RecordBatch;
 use arrow::compute::concat_batches;
-use datafusion::parquet::arrow::ArrowWriter;
-use datafusion::parquet::basic::{Compression, ZstdLevel};
-use datafusion::parquet::file::properties::{EnabledStatistics, WriterProperties};
-use datafusion::parquet::schema::types::ColumnPath;
 use futures::TryStreamExt;
 use lakeward_ingest::bench::Alone;
-use lakeward_tables::{OFFSET_COLUMN, TIME_COLUMN, TableName, raw_schema};
+use lakeward_tables::raw_schema;
 use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
@@ -110,45 +106,10 @@ async fn process(house: &House, alone: &mut Alone, batch: &RecordBatch, limit: &
     limit.rows_cpu_seconds += mark.spent()?.cpu_seconds;
     for (name, rows) in tables {
         let mark = Mark::now()?;
-        encode(house, &name, &rows).with_context(|| format!("{name} as Parquet"))?;
+        house.lake.encoded(&name, &rows)?;
         let spent = mark.spent()?.cpu_seconds;
         let of = if name == house.contract.table { &mut limit.raw_cpu_seconds } else { &mut limit.curated_cpu_seconds };
         *of += spent;
     }
     Ok(())
-}
-
-/// As `tables` writes files, into memory that is given back at once.
-fn encode(house: &House, table: &TableName, rows: &[RecordBatch]) -> anyhow::Result<()> {
-    let Some(first) = rows.first() else { return Ok(()) };
-    let mut file = Vec::new();
-    let mut writer = ArrowWriter::try_new(&mut file, first.schema(), Some(properties(house, table)?))?;
-    for batch in rows {
-        writer.write(batch)?;
-    }
-    writer.close()?;
-    Ok(())
-}
-
-fn properties(house: &House, table: &TableName) -> anyhow::Result<WriterProperties> {
-    let mut properties = WriterProperties::builder()
-        .set_compression(Compression::ZSTD(ZstdLevel::try_new(1)?))
-        .set_max_row_group_row_count(Some(256 * 1024))
-        .set_data_page_size_limit(512 << 10)
-        .set_statistics_enabled(EnabledStatistics::None);
-    let (unlike, prunable): (Vec<&str>, Vec<&str>) = match house.lakehouse.table(table) {
-        None => (vec!["payload", "key", "offset"], Vec::new()),
-        Some(contract) => {
-            let prunable = contract.columns.iter().filter(|column| column.prunable).map(|column| column.name.as_str());
-            let key = contract.primary_key.first().map(String::as_str);
-            (key.into_iter().chain([OFFSET_COLUMN]).collect(), prunable.chain([TIME_COLUMN]).collect())
-        }
-    };
-    for column in unlike {
-        properties = properties.set_column_dictionary_enabled(ColumnPath::from(column), false);
-    }
-    for column in prunable {
-        properties = properties.set_column_statistics_enabled(ColumnPath::from(column), EnabledStatistics::Page);
-    }
-    Ok(properties.build())
 }

@@ -1,7 +1,8 @@
 use std::path::Path;
 
-use arrow::array::{ArrayRef, Int32Array, Int64Array, StringArray, TimestampMicrosecondArray};
-use arrow::array::{BinaryArray, new_null_array};
+use arrow::array::{
+    ArrayRef, BinaryArray, Int32Array, Int64Array, StringArray, TimestampMicrosecondArray, new_null_array,
+};
 use arrow::util::pretty::pretty_format_batches;
 use proptest::prelude::*;
 use tokio::runtime::{Builder, Runtime};
@@ -116,11 +117,12 @@ fn good(row: usize) -> String {
     format!(r#"{{"id":"r{row}","text":"{row}","parts":[{row},1],"version":{}}}"#, row % 3)
 }
 
-/// Now and then one that a SELECT fails for, breaks a rule, is malformed or is a tombstone.
-fn payload() -> impl Strategy<Value = Option<String>> {
+/// Now and then one that breaks a rule, is malformed or is a tombstone, or, where they are let in, one that a SELECT fails for.
+fn payload(failing: bool) -> impl Strategy<Value = Option<String>> {
+    let fails = r#"{"id":"a","text":"no number","version":1}"#;
     prop_oneof![
         400 => (0..1000_usize).prop_map(|row| Some(good(row))),
-        1 => Just(Some(r#"{"id":"a","text":"no number","version":1}"#.to_owned())),
+        1 => Just(failing.then(|| fails.to_owned())),
         1 => Just(Some(r#"{"id":"a","text":"100001"}"#.to_owned())),
         1 => Just(Some(r#"{"text":"1"}"#.to_owned())),
         1 => Just(Some(r#"{"id":"a","parts":[]}"#.to_owned())),
@@ -130,18 +132,19 @@ fn payload() -> impl Strategy<Value = Option<String>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 12, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 16, ..ProptestConfig::default() })]
     #[test]
     fn to_go_on_over_a_batch_gives_what_its_parts_give_by_themselves(
-        payloads in prop::collection::vec(payload(), 0..3 * CHUNK_ROWS)
+        payloads in any::<bool>().prop_flat_map(|failing| prop::collection::vec(payload(failing), 0..3 * CHUNK_ROWS))
     ) {
         let mut engine = engine(&[("results", STREAMED)]);
         let raw = raw(&payloads);
-        let (gone_on, apart) = runtime().block_on(async {
+        let (gone_on, stopped, apart) = runtime().block_on(async {
             let gone_on = engine.process(&raw).await.unwrap();
-            engine.part_by_part = 1;
-            (gone_on, engine.process(&raw).await.unwrap())
+            let stopped = std::mem::replace(&mut engine.part_by_part, 1) > 0;
+            (gone_on, stopped, engine.process(&raw).await.unwrap())
         });
+        prop_assert_eq!(stopped, apart.faults.values().any(|reason| reason.starts_with("select:")));
         prop_assert_eq!(told(&gone_on), told(&apart));
     }
 }

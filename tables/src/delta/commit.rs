@@ -70,6 +70,12 @@ pub(crate) enum Exchanged {
 }
 
 impl Table {
+    /// Rows as the bytes of a file that nobody writes.
+    pub(crate) fn encoded(&self, rows: &[RecordBatch]) -> Result<Bytes, TablesError> {
+        let rows = rows.iter().map(|batch| to_physical(&self.layout, batch)).collect::<Result<Vec<_>, _>>()?;
+        parquet_file::encode(&self.layout, &rows)
+    }
+
     pub(crate) async fn commit(&self, change: Change) -> Result<Committed, TablesError> {
         let committed = self.commit_once(change, None).await?;
         // Only what is to happen once may have happened.

@@ -89,7 +89,8 @@ fn writing(layout: &Layout, source: object_store::Error) -> TablesError {
     TablesError::Storage { action: format!("writing a file of {}", layout.name), source }
 }
 
-fn encode(layout: &Layout, batches: &[RecordBatch]) -> Result<Bytes, TablesError> {
+/// Rows of the physical schema as the bytes of one file.
+pub(crate) fn encode(layout: &Layout, batches: &[RecordBatch]) -> Result<Bytes, TablesError> {
     let parquet = |source| TablesError::Parquet { table: layout.name.clone(), source };
     // To let it grow from nothing would copy it several times; memory that is not used is never touched.
     let rows: usize = batches.iter().map(RecordBatch::num_rows).sum();
