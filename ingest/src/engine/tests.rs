@@ -163,6 +163,16 @@ fn a_plan_goes_on_unless_it_knows_its_rows_only_at_the_end() {
 }
 
 #[test]
+fn a_long_batch_goes_on_to_its_end() {
+    // A task of the runtime has leave for 128 such steps before it is to give way.
+    let payloads: Vec<_> = (0..100 * CHUNK_ROWS).map(|row| Some(format!(r#"{{"id":"r","text":"{row}"}}"#))).collect();
+    let mut engine = engine(&[("results", &STREAMED.replace("payload['text'] AS BIGINT", "1 AS BIGINT"))]);
+    let outcome = runtime().block_on(engine.process(&raw(&payloads))).unwrap();
+    let rows: usize = outcome.tables[0].batches.iter().map(RecordBatch::num_rows).sum();
+    assert_eq!((rows, outcome.faults.len(), engine.part_by_part), (payloads.len(), 0, 0));
+}
+
+#[test]
 fn the_shipped_selects_go_on_but_where_one_gathers() {
     let sql = Path::new(env!("CARGO_MANIFEST_DIR")).join("../sql");
     let lakehouse = Lakehouse::load(&sql).unwrap();

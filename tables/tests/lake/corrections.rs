@@ -117,6 +117,20 @@ async fn a_correction_replaces_all_rows_of_its_event_and_a_withdrawal_takes_them
 }
 
 #[tokio::test]
+async fn a_plain_event_without_its_key_is_refused_also_where_nobody_looks_for_keys_yet() {
+    let dir = tempfile::tempdir().unwrap();
+    let lake = lake(dir.path()).await;
+    let rows = rows_of(&[event(1, Kind::Plain, 1, 10, 0)]);
+    let mut columns = rows.columns().to_vec();
+    columns[0] = Arc::new(StringArray::from(vec![None::<&str>]));
+    let rows = RecordBatch::try_new(rows.schema(), columns).unwrap();
+    let refused = lake.commit(&results(), Change::Correct { rows: vec![rows], progress: vec![step(0, 0, 1)] }).await;
+    let error = refused.unwrap_err().to_string();
+    assert!(error.contains("a row has no value of 'result_id', which is in its key"), "{error}");
+    assert_eq!(lake.row_count(&results()).await.unwrap(), 0);
+}
+
+#[tokio::test]
 async fn a_late_plain_event_of_a_corrected_key_brings_nothing_back_in_no_process_and_after_no_restart() {
     let dir = tempfile::tempdir().unwrap();
     let (one, two) = (lake(dir.path()).await, lake(dir.path()).await);
