@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 import pyarrow.json as paj
 from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
 from deltalake import CommitProperties, Transaction, WriterProperties, write_deltalake
-from shared import parse, table_of
+import shared
 
 CODING = pa.struct([("system", pa.string()), ("code", pa.string()), ("display", pa.string())])
 CONCEPT = pa.struct([("coding", pa.list_(CODING)), ("text", pa.string())])
@@ -77,7 +77,7 @@ class Codes:
     """Which Codings are special, and which systems are known: the reference tables of `sql/reference`."""
 
     def __init__(self, special: Path, systems: Path):
-        known, listed = table_of(systems), table_of(special)
+        known, listed = shared.table_of(systems), shared.table_of(special)
         self.systems = pa.array([row["system"] for row in known], pa.string())
         # A list holds the canonical name of a system; a payload may have any of its names.
         spelled = [(row["system"], code["code"]) for row in known for code in listed if code["system"] == row["canonical"]]
@@ -333,7 +333,7 @@ def ingest(arguments: argparse.Namespace, codes: Codes) -> dict:
 
 
 def main() -> None:
-    arguments = parse(__doc__)
+    arguments = shared.parse(__doc__)
     # One thread for Arrow's kernels: the writers are the second; more only cost CPU on the same cores.
     pa.set_cpu_count(1)
     print(json.dumps(ingest(arguments, Codes(arguments.special_codes, arguments.known_systems)), indent=2))

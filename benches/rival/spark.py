@@ -21,7 +21,7 @@ from pathlib import Path
 
 from parts import places
 from pyspark.sql import DataFrame, SparkSession
-from shared import parse, table_of
+import shared
 
 CONCEPT = "STRUCT<coding: ARRAY<STRUCT<system: STRING, code: STRING, display: STRING>>, text: STRING>"
 CODES = "ARRAY<STRUCT<coding: ARRAY<STRUCT<code: STRING>>>>"
@@ -45,7 +45,7 @@ class Codes:
     """Which Codings are special, and which systems are known: the reference tables of `sql/reference`."""
 
     def __init__(self, special: Path, systems: Path):
-        known, codes = table_of(systems), table_of(special)
+        known, codes = shared.table_of(systems), shared.table_of(special)
         self.systems = listed([row["system"] for row in known])
         # A list holds the canonical name of a system; a payload may have any of its names.
         self.codes = listed([f"{row['system']}|{code['code']}" for row in known for code in codes if code["system"] == row["canonical"]])
@@ -193,7 +193,7 @@ def stream(spark: SparkSession, arguments: argparse.Namespace, folder: Path, cod
 
 
 def main() -> None:
-    arguments = parse(__doc__)
+    arguments = shared.parse(__doc__)
     codes = Codes(arguments.special_codes, arguments.known_systems)
     spark = session()
     jvm = spark.sparkContext._jvm.java.lang.ProcessHandle.current().pid()
