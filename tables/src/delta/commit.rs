@@ -12,7 +12,7 @@ use std::time::Duration;
 use arrow::record_batch::RecordBatch;
 use bytes::Bytes;
 use deltalake_core::DeltaTableError;
-use deltalake_core::kernel::transaction::{CommitData, PROTOCOL, TransactionError};
+use deltalake_core::kernel::transaction::{CommitData, TransactionError};
 use deltalake_core::kernel::{Action, Remove, Transaction};
 use deltalake_core::logstore::CommitOrBytes;
 use deltalake_core::protocol::{DeltaOperation, SaveMode};
@@ -25,6 +25,7 @@ use super::merge::{Merge, Outcome};
 use super::parquet_file::{self, WrittenFile};
 use super::physical::to_physical;
 use super::position::delta;
+use super::protocol::can_commit;
 use super::scan::Scan;
 use super::snapshot::{DataFile, Source, State};
 use super::table::Table;
@@ -302,7 +303,7 @@ impl Table {
             .map(|(app_id, version)| Transaction::new_with_last_update(app_id, version, Some(now)))
             .collect();
         let refused = |source: TransactionError| delta(name, DeltaTableError::from(source));
-        PROTOCOL.can_commit(state.delta.as_ref(), &actions, &operation).map_err(refused)?;
+        can_commit(&state.delta, &actions, &operation).map_err(refused)?;
         let metadata = HashMap::from([(ID.to_string(), id.into())]);
         let bytes = CommitData::new(actions, operation, metadata, transactions).get_bytes().map_err(refused)?;
         let version = state.version + 1;

@@ -17,6 +17,7 @@ mod merge;
 pub(crate) mod parquet_file;
 pub(crate) mod physical;
 mod position;
+mod protocol;
 mod provider;
 mod remove;
 mod replace;

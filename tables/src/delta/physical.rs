@@ -3,9 +3,12 @@
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, new_null_array};
-use arrow::compute::cast;
-use arrow::datatypes::{Field, Schema};
+use arrow::compute::{CastOptions, cast};
+use arrow::datatypes::{DataType, Field, Schema};
+use arrow::error::ArrowError;
 use arrow::record_batch::RecordBatch;
+use datafusion::common::nested_struct::cast_column;
+use datafusion::error::DataFusionError;
 
 use super::layout::{Layout, reading_type};
 use crate::{CORRECTED_COLUMN, DELETED_COLUMN, ENGINE_PREFIX, EPOCH_COLUMN, TablesError};
@@ -52,11 +55,21 @@ pub(crate) fn from_file(layout: &Layout, batch: &RecordBatch) -> Result<RecordBa
         columns.push(match batch.column_by_name(layout.stored_name(field.name())) {
             None => new_null_array(field.data_type(), batch.num_rows()),
             Some(column) if column.data_type() == field.data_type() => column.clone(),
-            Some(column) => cast(column, field.data_type())
+            Some(column) => of_file(column, field.data_type())
                 .map_err(|source| TablesError::Arrow { table: layout.name.clone(), source })?,
         });
     }
     with_columns(layout, columns)
+}
+
+/// A column of a file that is older than its type: narrower values, structs with fewer fields. What did not fit would be an
+/// error and never a NULL.
+fn of_file(column: &ArrayRef, wanted: &DataType) -> Result<ArrayRef, ArrowError> {
+    let strictly = CastOptions { safe: false, ..CastOptions::default() };
+    cast_column(column, wanted, &strictly).map_err(|error| match error {
+        DataFusionError::ArrowError(source, _) => *source,
+        other => ArrowError::CastError(other.to_string()),
+    })
 }
 
 /// Some columns of a data file, as the contract calls them.

@@ -56,6 +56,10 @@ impl Table {
                 return Err(TablesError::Schema { table: self.layout.name.clone(), message: message.to_owned() });
             }
             let mut actions = vec![self.metadata(&state, &new)?];
+            // No file of the old table is left, and so nothing that only newer readers could read.
+            if state.delta.protocol() != new.protocol() {
+                actions.push(Action::Protocol(new.protocol().clone()));
+            }
             actions.extend(state.files.iter().map(|file| {
                 Action::Remove(Remove {
                     path: file.path.clone(),

@@ -1,4 +1,4 @@
-//! A small lakehouse to test with: one topic, an append table, an upsert table.
+//! A small lakehouse to test with: one topic, and a table of each mode.
 
 use std::fs;
 use std::path::Path;
@@ -147,6 +147,7 @@ pub(crate) async fn lake(dir: &Path) -> Lake {
 pub(crate) async fn lake_with(dir: &Path, table: &str, contract: &str) -> Lake {
     let sql = dir.join("sql");
     write_sql(&sql);
+    write_events(&sql);
     fs::write(sql.join(format!("contracts/curated/{table}.odcs.yaml")), contract).unwrap();
     let lakehouse = Arc::new(Lakehouse::load(&sql).unwrap());
     Lake::open(&StorageConfig::local(&dir.join("lake")).unwrap(), lakehouse).await.unwrap()

@@ -8,28 +8,32 @@
 //!   Delta's column mapping (protocol, *Column Mapping*, mode `name`).
 //! - A column that the contract lists as `dropped` goes out of the schema, in the same way. Its values stay in files
 //!   until those are rewritten.
+//! - A column of a wider type, and a struct with more fields, keep the files that they have ([`types`]).
 //! - Everything else would lose values and is refused: a column that is simply gone, another type, another key.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod field;
+mod types;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use deltalake_core::DeltaTableError;
-use deltalake_core::kernel::transaction::{CommitBuilder, CommitProperties, TransactionError};
+use deltalake_core::kernel::transaction::{CommitData, TransactionError};
 use deltalake_core::kernel::{Action, Metadata, Protocol};
-use deltalake_core::logstore::LogStoreRef;
+use deltalake_core::logstore::{CommitOrBytes, LogStoreRef};
 use deltalake_core::protocol::DeltaOperation;
 use deltalake_core::table::state::DeltaTableState;
 use serde_json::{Map, Value, json};
 
+use self::field::{Field, fields_of, names};
+use self::types::{Following, Refusal, rewritten};
 use super::layout::Layout;
 use super::position::delta;
-use crate::{ENGINE_PREFIX, TablesError};
+use super::protocol::{COLUMN_MAPPING, TYPE_WIDENING, can_commit, raised};
+use crate::TablesError;
 
-/// Key of a column's id in the metadata of its field.
-const ID: &str = "lakeward.id";
 const MAPPING_MODE: &str = "delta.columnMapping.mode";
-const MAPPING_ID: &str = "delta.columnMapping.id";
-const MAPPING_NAME: &str = "delta.columnMapping.physicalName";
 const MAPPING_MAX: &str = "delta.columnMapping.maxColumnId";
+const WIDENING: &str = "delta.enableTypeWidening";
 /// Property with the ids of the key's columns.
 pub(super) const KEY_PROPERTY: &str = "lakeward.key";
 
@@ -60,10 +64,11 @@ pub(super) struct Change {
 /// The columns of one table in storage, and those that it should have.
 struct Evolution<'a> {
     layout: &'a Layout,
-    mapped: bool,
     what: Vec<String>,
-    /// Whether the change needs column mapping.
+    /// Whether the table has, or the change needs, column mapping.
     needs_mapping: bool,
+    /// Whether the change makes a type wider.
+    widens: bool,
 }
 
 /// Compares the contract with the table.
@@ -71,8 +76,7 @@ pub(super) fn plan(layout: &Layout, state: &DeltaTableState) -> Result<Planned, 
     let metadata = state.metadata();
     let configuration = metadata.configuration();
     let mapping = configuration.get(MAPPING_MODE).map_or("none", String::as_str);
-    let mut evolution =
-        Evolution { layout, mapped: mapping == "name", what: Vec::new(), needs_mapping: mapping == "name" };
+    let mut evolution = Evolution { layout, what: Vec::new(), needs_mapping: mapping == "name", widens: false };
     if !matches!(mapping, "none" | "name") {
         return Err(evolution.refused(format!("it has column mapping of mode '{mapping}', and only 'name' is known")));
     }
@@ -102,16 +106,10 @@ impl Change {
     ) -> Result<(), DeltaTableError> {
         let mut actions = vec![Action::Metadata(self.metadata)];
         actions.extend(self.protocol.map(Action::Protocol));
-        let properties = CommitProperties::default()
-            .with_max_retries(0)
-            .with_create_checkpoint(false)
-            .with_cleanup_expired_logs(Some(false));
-        CommitBuilder::from(properties)
-            .with_actions(actions)
-            .build(Some(state), log.clone(), DeltaOperation::AddColumn { fields: Vec::new() })
-            .into_prepared_commit_future()
-            .await?
-            .await?;
+        let operation = DeltaOperation::AddColumn { fields: Vec::new() };
+        can_commit(state, &actions, &operation)?;
+        let bytes = CommitData::new(actions, operation, HashMap::new(), Vec::new()).get_bytes()?;
+        log.write_commit_entry(state.version() + 1, CommitOrBytes::LogBytes(bytes), uuid::Uuid::new_v4()).await?;
         tracing::info!(table = %layout.name, "the table follows its contract: {}", self.what.join("; "));
         Ok(())
     }
@@ -122,11 +120,7 @@ pub(super) fn lost_race(error: &DeltaTableError) -> bool {
     matches!(
         error,
         DeltaTableError::VersionAlreadyExists(_)
-            | DeltaTableError::Transaction {
-                source: TransactionError::VersionAlreadyExists(_)
-                    | TransactionError::MaxCommitAttempts(_)
-                    | TransactionError::CommitConflict(_)
-            }
+            | DeltaTableError::Transaction { source: TransactionError::VersionAlreadyExists(_) }
     )
 }
 
@@ -195,16 +189,22 @@ impl Evolution<'_> {
 
     /// A stored column as the contract wants it now.
     fn kept(&mut self, mut field: Field, wanted: &Field) -> Result<Field, TablesError> {
-        if bare(&field.data_type) != bare(&wanted.data_type) {
+        if self.is_compared(&wanted.name) && rewritten(&field.data_type, &wanted.data_type) {
             return Err(self.refused(format!(
-                "column '{}' is {} in storage and {} in the contract, and values could be lost between them. Give the \
-                 new type a column of another name and id, or make the table again from raw: `lakeward rebuild {}`",
+                "column '{}' is {} in storage and {} in the contract, and rows are found by it as it is written, which \
+                 would differ between old files and new ones. Make the table again from raw: `lakeward rebuild {}`",
                 wanted.name,
-                spelled(&field.data_type),
-                spelled(&wanted.data_type),
+                types::spelled(&field.data_type),
+                types::spelled(&wanted.data_type),
                 self.layout.name
             )));
         }
+        let mut following = Following::default();
+        following
+            .follow(&wanted.name, &mut field.metadata, &mut field.data_type, &wanted.data_type)
+            .map_err(|refusal| self.refused_type(&refusal))?;
+        self.what.append(&mut following.what);
+        self.widens |= following.widened;
         if field.name != wanted.name {
             self.what.push(format!("column '{}' is called '{}'", field.name, wanted.name));
             self.needs_mapping = true;
@@ -212,6 +212,28 @@ impl Evolution<'_> {
         field.name.clone_from(&wanted.name);
         self.layout.id_of(&wanted.name).clone_into(&mut field.id);
         Ok(field)
+    }
+
+    /// Whether rows are looked for by the column.
+    fn is_compared(&self, column: &str) -> bool {
+        let key = self.layout.key.iter().flatten().chain(&self.layout.primary);
+        let repeated = self.layout.deduplication.iter().flat_map(|of| &of.key);
+        key.chain(repeated).any(|compared| compared == column)
+    }
+
+    fn refused_type(&self, refusal: &Refusal) -> TablesError {
+        let table = &self.layout.name;
+        self.refused(match refusal {
+            Refusal::Other { path, stored, wanted } => format!(
+                "column '{path}' is {stored} in storage and {wanted} in the contract, and values could be lost between \
+                 them. Give the new type a column of another name and id, or make the table again from raw: `lakeward \
+                 rebuild {table}`"
+            ),
+            Refusal::Gone { path } => format!(
+                "it has a nested column '{path}' that the contract has not, and nested ones can neither be dropped nor \
+                 called otherwise in place. Declare it again, or make the table again from raw: `lakeward rebuild {table}`"
+            ),
+        })
     }
 
     fn change(self, state: &DeltaTableState, mut fields: Vec<Field>, mut highest: i64) -> Result<Change, TablesError> {
@@ -222,17 +244,21 @@ impl Evolution<'_> {
                 configuration.insert(key, json!(value));
             }
         }
-        let mut protocol = None;
+        let mut needed = Vec::new();
         if self.needs_mapping {
+            needed.push(COLUMN_MAPPING);
             for field in &mut fields {
                 field.map(&mut highest);
             }
             configuration.insert(MAPPING_MODE.into(), json!("name"));
             configuration.insert(MAPPING_MAX.into(), json!(highest.to_string()));
-            if !self.mapped {
-                protocol = Some(self.parsed(json!({"minReaderVersion": 2, "minWriterVersion": 5}))?);
-            }
         }
+        if self.widens {
+            needed.push(TYPE_WIDENING);
+            configuration.insert(WIDENING.into(), json!("true"));
+        }
+        let protocol = raised(&as_json(self.layout, state.protocol())?, &needed);
+        let protocol = protocol.map(|protocol| self.parsed(protocol)).transpose()?;
         let schema = json!({"type": "struct", "fields": fields.into_iter().map(Field::into_json).collect::<Vec<_>>()});
         let mut metadata = as_json(self.layout, state.metadata())?;
         metadata["schemaString"] = json!(schema.to_string());
@@ -247,107 +273,6 @@ impl Evolution<'_> {
     }
 }
 
-/// A field of a Delta schema (protocol, *Struct Field*).
-struct Field {
-    name: String,
-    id: String,
-    data_type: Value,
-    metadata: Map<String, Value>,
-    /// What it was called before.
-    was: String,
-    /// Whether no file has it.
-    added: bool,
-}
-
-impl Field {
-    /// Gives it a number and the name that files have for it, and all that stands in it too.
-    fn map(&mut self, highest: &mut i64) {
-        // The plain name may stand in files with the values of a column that was dropped.
-        let name = if self.added && !self.name.starts_with(ENGINE_PREFIX) {
-            format!("col-{}", uuid::Uuid::new_v4())
-        } else {
-            self.was.clone()
-        };
-        number(&mut self.metadata, &name, highest);
-        map_inside(&mut self.data_type, highest);
-    }
-
-    fn into_json(mut self) -> Value {
-        if self.id == self.name {
-            self.metadata.remove(ID);
-        } else {
-            self.metadata.insert(ID.into(), json!(self.id));
-        }
-        json!({"name": self.name, "type": self.data_type, "nullable": true, "metadata": self.metadata})
-    }
-}
-
-/// Column mapping's two entries, where they are not there yet.
-fn number(metadata: &mut Map<String, Value>, name: &str, highest: &mut i64) {
-    if !metadata.contains_key(MAPPING_ID) {
-        *highest += 1;
-        metadata.insert(MAPPING_ID.into(), json!(*highest));
-        metadata.insert(MAPPING_NAME.into(), json!(name));
-    }
-}
-
-fn map_inside(data_type: &mut Value, highest: &mut i64) {
-    if let Some(fields) = data_type.get_mut("fields").and_then(Value::as_array_mut) {
-        for field in fields {
-            let name = field["name"].as_str().unwrap_or_default().to_owned();
-            if let Some(metadata) = field.get_mut("metadata").and_then(Value::as_object_mut) {
-                number(metadata, &name, highest);
-            }
-            map_inside(&mut field["type"], highest);
-        }
-    } else if let Some(element) = data_type.get_mut("elementType") {
-        map_inside(element, highest);
-    }
-}
-
 fn as_json(layout: &Layout, value: &impl serde::Serialize) -> Result<Value, TablesError> {
     serde_json::to_value(value).map_err(|error| delta(&layout.name, error.into()))
-}
-
-fn fields_of(mut schema: Value) -> Vec<Field> {
-    let fields = schema.get_mut("fields").and_then(Value::as_array_mut).map(std::mem::take).unwrap_or_default();
-    let field = |mut field: Value| {
-        let metadata = field["metadata"].as_object_mut().map(std::mem::take).unwrap_or_default();
-        let name = field["name"].as_str().unwrap_or_default().to_owned();
-        let id = metadata.get(ID).and_then(Value::as_str).unwrap_or(&name).to_owned();
-        Field { id, data_type: field["type"].take(), metadata, added: false, was: name.clone(), name }
-    };
-    fields.into_iter().map(field).collect()
-}
-
-/// How files call the columns.
-fn names(fields: &[Field]) -> Stored {
-    let mut stored = Stored::default();
-    for field in fields {
-        let physical = field.metadata.get(MAPPING_NAME).and_then(Value::as_str);
-        if let Some(physical) = physical.filter(|physical| *physical != field.name) {
-            stored.names.insert(field.name.clone(), physical.to_owned());
-        }
-        stored.ids.extend(field.metadata.get(MAPPING_ID).and_then(Value::as_i64).map(|id| (field.name.clone(), id)));
-    }
-    stored
-}
-
-/// A type without what the log notes of the fields in it.
-fn bare(data_type: &Value) -> Value {
-    match data_type {
-        Value::Object(members) => {
-            let kept = members.iter().filter(|(name, _)| *name != "metadata");
-            Value::Object(kept.map(|(name, value)| (name.clone(), bare(value))).collect())
-        }
-        Value::Array(items) => items.iter().map(bare).collect(),
-        other => other.clone(),
-    }
-}
-
-fn spelled(data_type: &Value) -> String {
-    match data_type {
-        Value::String(name) => name.clone(),
-        nested => bare(nested).to_string(),
-    }
 }
