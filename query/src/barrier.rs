@@ -28,7 +28,7 @@ use datafusion::physical_plan::metrics::{BaselineMetrics, ExecutionPlanMetricsSe
 use datafusion::physical_plan::projection::ProjectionExec;
 use datafusion::physical_plan::repartition::RepartitionExec;
 use datafusion::physical_plan::sort_pushdown::SortOrderPushdownResult;
-use datafusion::physical_plan::statistics::{ChildStats, StatisticsArgs};
+use datafusion::physical_plan::statistics::{ChildStats, StatisticsArgs, StatisticsContext};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{
     DisplayAs, DisplayFormatType, EmptyRecordBatchStream, ExecutionPlan, ExecutionPlanProperties, Partitioning,
@@ -36,6 +36,7 @@ use datafusion::physical_plan::{
 };
 use futures::StreamExt;
 
+use crate::holes::{Hole, is_open};
 use crate::translate;
 
 /// What a barrier stands for: which table, under which policy.
@@ -73,7 +74,9 @@ impl SecurityBarrierExec {
     ) -> Result<Self> {
         let partitions = partitions.max(1);
         // The number of files must not show.
-        let inner = if inner.output_partitioning().partition_count() == partitions {
+        let of_files = inner.output_partitioning().partition_count();
+        let partitions = if is_open(Hole::PartitionsOfFiles) { of_files } else { partitions };
+        let inner = if of_files == partitions {
             inner
         } else {
             Arc::new(RepartitionExec::try_new(inner, Partitioning::RoundRobinBatch(partitions))?)
@@ -120,6 +123,11 @@ impl SecurityBarrierExec {
     /// What the barrier stands for.
     pub(crate) fn seal(&self) -> &Seal {
         &self.seal
+    }
+
+    /// The plan below, for a test that opens a hole.
+    pub(crate) fn below(&self) -> &Arc<dyn ExecutionPlan> {
+        &self.inner
     }
 
     /// Whether the plan below can be seen.
@@ -251,7 +259,7 @@ impl ExecutionPlan for SecurityBarrierExec {
     fn statistics_from_inputs(
         &self,
         input_stats: &[Arc<Statistics>],
-        _args: &StatisticsArgs,
+        args: &StatisticsArgs,
     ) -> Result<Arc<Statistics>> {
         match input_stats {
             [below] if self.transparent && self.even.is_none() => Ok(Arc::clone(below)),
@@ -259,6 +267,7 @@ impl ExecutionPlan for SecurityBarrierExec {
             [below] if self.transparent => {
                 Ok(Arc::new(Statistics { total_byte_size: Precision::Absent, ..Statistics::clone(below) }))
             }
+            _ if is_open(Hole::StatisticsThrough) => StatisticsContext::new().compute(self.inner.as_ref(), args),
             _ => Ok(Arc::new(Statistics::new_unknown(&self.schema()))),
         }
     }

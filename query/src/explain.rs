@@ -15,6 +15,7 @@ use datafusion::physical_plan::projection::ProjectionExec;
 use datafusion::physical_plan::{DisplayFormatType, ExecutionPlan};
 
 use crate::barrier::SecurityBarrierExec;
+use crate::holes::{Hole, is_open};
 
 /// The columns of an explanation.
 pub(crate) fn schema() -> SchemaRef {
@@ -38,6 +39,9 @@ fn render(plan: &Arc<dyn ExecutionPlan>, depth: usize, lines: &mut String) {
     lines.push_str(&"  ".repeat(depth));
     lines.push_str(&Line(plan.as_ref()).to_string());
     let hides = plan.downcast_ref::<SecurityBarrierExec>().is_some_and(|barrier| !barrier.seal().whole);
+    if hides && is_open(Hole::ExplainBelow) {
+        plan.downcast_ref::<SecurityBarrierExec>().iter().for_each(|barrier| render(barrier.below(), depth + 1, lines));
+    }
     if !hides {
         plan.children().into_iter().for_each(|child| render(child, depth + 1, lines));
     }

@@ -24,20 +24,43 @@ pub enum KeyError {
 pub struct PseudonymKeys {
     master: Option<Vec<u8>>,
     explicit: BTreeMap<String, Vec<u8>>,
+    #[cfg(test)]
+    renamed: Renamed,
 }
+
+/// Values that stand for others, in the tests of noninterference: a lake whose keys are called otherwise shows the same
+/// pseudonyms.
+#[cfg(test)]
+pub(crate) type Renamed = std::sync::Arc<std::collections::HashMap<Vec<u8>, Vec<u8>>>;
 
 const SHORTEST: usize = 32;
 
 impl PseudonymKeys {
     /// Keys derived from one secret of at least 32 bytes.
     pub fn from_master(secret: &[u8]) -> Result<Self, KeyError> {
-        Ok(Self { master: Some(long_enough(secret)?), explicit: BTreeMap::new() })
+        Ok(Self::of(Some(long_enough(secret)?), BTreeMap::new()))
     }
 
     /// A key for each purpose; a purpose without a key shows no pseudonyms, its cells are hidden.
     pub fn explicit(keys: BTreeMap<String, Vec<u8>>) -> Result<Self, KeyError> {
         keys.values().try_for_each(|key| long_enough(key).map(drop))?;
-        Ok(Self { master: None, explicit: keys })
+        Ok(Self::of(None, keys))
+    }
+
+    fn of(master: Option<Vec<u8>>, explicit: BTreeMap<String, Vec<u8>>) -> Self {
+        Self {
+            master,
+            explicit,
+            #[cfg(test)]
+            renamed: Renamed::default(),
+        }
+    }
+
+    /// The same keys where these values are called otherwise: by the new name, the one whose pseudonym it gets.
+    #[cfg(test)]
+    pub(crate) fn renamed(mut self, renamed: Renamed) -> Self {
+        self.renamed = renamed;
+        self
     }
 
     /// The same keys, with one of its own for a purpose.
@@ -58,7 +81,12 @@ impl PseudonymKeys {
             }
             (None, None) => return None,
         };
-        Some(PurposeKey { purpose: purpose.to_owned(), mac })
+        Some(PurposeKey {
+            purpose: purpose.to_owned(),
+            mac,
+            #[cfg(test)]
+            renamed: self.renamed.clone(),
+        })
     }
 }
 
@@ -75,6 +103,8 @@ impl fmt::Debug for PseudonymKeys {
 pub(crate) struct PurposeKey {
     purpose: String,
     mac: Hmac<Sha256>,
+    #[cfg(test)]
+    renamed: Renamed,
 }
 
 impl PurposeKey {
@@ -90,17 +120,25 @@ impl PurposeKey {
             mac.update(part.as_bytes());
             mac.update(&[0]);
         }
-        Domain { mac }
+        Domain {
+            mac,
+            #[cfg(test)]
+            renamed: self.renamed.clone(),
+        }
     }
 }
 
 /// A key that has taken in a kind of pseudonym and a domain.
 pub(crate) struct Domain {
     mac: Hmac<Sha256>,
+    #[cfg(test)]
+    renamed: Renamed,
 }
 
 impl Domain {
     pub(crate) fn digest(&self, value: &[u8]) -> [u8; 32] {
+        #[cfg(test)]
+        let value = self.renamed.get(value).map_or(value, Vec::as_slice);
         self.mac.clone().chain_update(value).finalize().into_bytes().into()
     }
 }

@@ -23,6 +23,7 @@ pub mod flight;
 mod gate;
 pub mod gateway;
 mod governed;
+mod holes;
 pub mod http;
 mod keys;
 mod ledger;

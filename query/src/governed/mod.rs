@@ -24,4 +24,6 @@ pub use predicate::attributes_of;
 pub(crate) use provider::{GovernedProvider, Reads};
 pub(crate) use rows::Rows;
 pub use snapshots::{TableSnapshot, TableSnapshots};
+#[cfg(test)]
+pub(crate) use view::Shown;
 pub(crate) use view::View;

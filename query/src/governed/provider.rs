@@ -16,6 +16,7 @@ use super::view::{View, ViewColumn};
 use crate::QueryError;
 use crate::audit::{AuditedColumn, AuditedTable};
 use crate::barrier::{Seal, SecurityBarrierExec};
+use crate::holes::{Hole, is_open};
 use crate::masks::MaskContext;
 use crate::translate;
 
@@ -51,7 +52,8 @@ impl GovernedProvider {
 
     /// Whether a filter may be evaluated below an opaque barrier.
     fn may_prune(&self, rows: &Rows, filter: &Expr) -> bool {
-        plan::compares_with_literals(filter, &self.view.schema, &|name| self.as_stored(rows, name))
+        is_open(Hole::FilterBelow)
+            || plan::compares_with_literals(filter, &self.view.schema, &|name| self.as_stored(rows, name))
     }
 
     fn is_transparent(&self, rows: &Rows, projection: &[usize], filters: &[Expr]) -> bool {
@@ -123,11 +125,16 @@ impl GovernedProvider {
         rows: &Rows,
         projection: &[usize],
         filters: &[Expr],
+        limit: Option<usize>,
     ) -> Result<SecurityBarrierExec> {
+        let limit = limit.filter(|_| is_open(Hole::LimitBelow));
         let filters: Vec<Expr> = filters.iter().filter(|filter| self.may_prune(rows, filter)).cloned().collect();
-        let plan = plan::governed(&self.view, rows, projection, &filters, &self.masks)?;
+        let plan = plan::governed(&self.view, rows, projection, &filters, limit, &self.masks)?;
         let inner = state.create_physical_plan(&plan).await?;
         let schema = plan::projected(&self.view.schema, projection)?;
+        if is_open(Hole::Transparent) {
+            return SecurityBarrierExec::transparent(Self::seal(&self.view), schema, inner);
+        }
         SecurityBarrierExec::opaque(Self::seal(&self.view), schema, inner, state.config().target_partitions())
     }
 }
@@ -180,7 +187,7 @@ impl TableProvider for GovernedProvider {
         self.record(rows, projection);
         let barrier = match self.is_transparent(rows, projection, filters) {
             true => self.transparent(state, rows, projection, filters, limit).await,
-            false => self.opaque(state, rows, projection, filters).await,
+            false => self.opaque(state, rows, projection, filters, limit).await,
         };
         Ok(Arc::new(barrier.map_err(conceal)?))
     }

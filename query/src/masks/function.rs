@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use chrono::NaiveDate;
-use datafusion::arrow::array::{ArrayRef, AsArray, new_null_array};
+use datafusion::arrow::array::{Array, ArrayRef, AsArray, new_null_array};
 use datafusion::arrow::datatypes::DataType;
 use datafusion::common::{Result, exec_err};
 use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDFImpl, Signature, Volatility};
 
 use super::{Mask, Masked, generalise, pseudonym};
+use crate::holes::{Hole, is_open};
 use crate::keys::PurposeKey;
 
 /// Masks its first argument; the second, if there is one, is the subject.
@@ -43,6 +44,18 @@ impl MaskFunction {
             Some(texts) => Ok(texts),
             None => exec_err!("a mask of text over {}", values.data_type()),
         };
+        if is_open(Hole::MaskSkipped) && *values.data_type() == DataType::Date32
+            || is_open(Hole::PseudonymSkipped) && self.mask == Mask::Hmac
+        {
+            return Ok(Arc::clone(values));
+        }
+        if is_open(Hole::MaskRaises) && self.mask != Mask::Hmac && values.len() > values.null_count() {
+            let raises = datafusion::arrow::compute::cast(values, &DataType::Utf8)?;
+            let odd = |text: &str| text.ends_with('7') || text.contains("-1");
+            if raises.as_string::<i32>().iter().flatten().any(odd) {
+                return exec_err!("a value cannot be masked");
+            }
+        }
         Ok(match (self.mask, &self.key) {
             (Mask::Keep, _) => Arc::clone(values),
             (Mask::Null, _) => nulls(),

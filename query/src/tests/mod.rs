@@ -5,5 +5,6 @@ mod barrier;
 mod errors;
 mod house;
 mod limits;
+mod noninterference;
 mod rows;
 mod transparency;
