@@ -48,6 +48,7 @@ mod shape;
 mod sink;
 mod standing;
 mod state;
+mod texts;
 mod topic;
 mod topic_id;
 mod trace;
