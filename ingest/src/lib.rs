@@ -45,6 +45,7 @@ mod revive;
 mod running;
 mod service;
 mod shape;
+mod silence;
 mod sink;
 mod standing;
 mod state;

@@ -181,6 +181,18 @@ fn the_shipped_selects_go_on_but_where_one_gathers() {
     assert_eq!(apart, [grouped.as_slice(), &["erp.payment"]].concat());
 }
 
+/// No tree of a document is built for an event of the clinics as it should be.
+#[test]
+fn every_shipped_topic_of_json_has_the_quick_way() {
+    let lakehouse = Lakehouse::load(&shipped()).unwrap();
+    let json = lakehouse.topics.values().filter(|topic| topic.format == lakeward_tables::PayloadFormat::Json);
+    let slow: Vec<&str> = json
+        .filter(|topic| crate::record::Records::new(&reading_fields(&topic.payload)).is_none())
+        .map(|topic| topic.topic.as_str())
+        .collect();
+    assert_eq!(slow, [""; 0]);
+}
+
 #[test]
 fn one_event_that_a_select_fails_for_is_a_dead_letter_and_all_others_have_their_rows() {
     let mut payloads: Vec<_> = (0..3 * CHUNK_ROWS).map(|row| Some(good(row))).collect();

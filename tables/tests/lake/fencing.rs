@@ -136,6 +136,25 @@ async fn positions_survive_a_checkpoint() {
     assert_eq!(number(&reader, &sales(), "SELECT count(*) FROM t WHERE n >= 100").await, 10);
 }
 
+/// A commit costs what came since the last, however long the log is.
+#[tokio::test]
+async fn a_commit_reads_nothing_of_the_log_but_what_came_since_the_last() {
+    let dir = tempfile::tempdir().unwrap();
+    let (one, two) = (lake(dir.path()).await, lake(dir.path()).await);
+    for n in 0..50 {
+        one.commit(&sales(), append(n, n + 1)).await.unwrap();
+    }
+    assert_eq!(two.next_offsets(&sales(), "main", "shop.sale").await.unwrap()[&0], 50);
+    // The table was made by version 0.
+    for version in 0..50 {
+        std::fs::remove_file(dir.path().join(format!("lake/curated/sales/_delta_log/{version:020}.json"))).unwrap();
+    }
+    one.commit(&sales(), append(50, 51)).await.unwrap();
+    two.commit(&sales(), append(51, 52)).await.unwrap();
+    one.commit(&sales(), append(52, 53)).await.unwrap();
+    assert_eq!(one.row_count(&sales()).await.unwrap(), 53);
+}
+
 #[tokio::test]
 async fn what_the_contract_keeps_from_the_log_is_not_in_the_log() {
     let dir = tempfile::tempdir().unwrap();
