@@ -38,7 +38,10 @@ def until_waits(play: Situation, one: Lakeward, *words: str) -> None:
         told[:] = [missing(play, one)]
         return all(word in told[0] for word in words)
 
-    until(f"/health/ready lacks {words}", PATIENCE, holds)
+    try:
+        until(f"/health/ready lacks {words}", PATIENCE, holds)
+    except TimeoutError as error:
+        raise TimeoutError(f"{error}; it lacks {told[0] or 'nothing'}") from error
     print(f"  it waits: {told[0][:400]}", flush=True)
     if not any(said in one.text() for said in ('"ingest waits"', "tried again all the time")):
         play.differ("the log does not say that it waits")
@@ -76,7 +79,7 @@ def refused(play: Situation, methods: set[str], status: int, code: str, *words: 
 
 def credentials(play: Situation) -> None:
     """The storage's credentials expire, and are renewed."""
-    refused(play, {"GET", "HEAD", "PUT", "POST", "DELETE"}, 403, "ExpiredToken", "storage: it refuses", "raw.situation_event cannot be written")
+    refused(play, {"GET", "HEAD", "PUT", "POST", "DELETE"}, 403, "ExpiredToken", "storage: it refuses", "ingest: storage: ")
 
 
 def read_only(play: Situation) -> None:
