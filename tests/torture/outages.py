@@ -21,6 +21,8 @@ from .situations import EVENT, PATIENCE, Situation, play
 
 DISK = 12 << 20
 DAY = 24 * 3_600
+# The situations' objective of freshness, and a little more.
+OBJECTIVE = 3.0
 
 
 def missing(play: Situation, one: Lakeward) -> str:
@@ -58,9 +60,11 @@ def waits_out(play: Situation, one: Lakeward, begin: Callable[[], None], end: Ca
     until_waits(play, one, *words)
     if not one.alive():
         play.differ(f"{one.log.name} did not wait, it ended")
+    time.sleep(OBJECTIVE)
     end()
     play.send(EVENT, 1, 100)
     play.until_landed(EVENT)
+    until("the log says that freshness has left its objective", PATIENCE, lambda: "freshness has left its objective" in one.text())
     until("nothing is waited for any more", PATIENCE, lambda: not missing(play, one))
     play.end(one)
     play.compare(EVENT)

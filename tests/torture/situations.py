@@ -97,6 +97,7 @@ class Situation:
             "KAFKA_GROUP": f"lakeward-{self.name}",
             "KAFKA_SESSION_TIMEOUT": f"{SESSION * 1000:.0f}ms",
             "INGEST_COMMIT_INTERVAL": "200ms",
+            "INGEST_FRESHNESS_OBJECTIVE": "2s",
         } | settings
         process = Lakeward(self.options.binary, self.folder, name, {f"LAKEWARD_{key}": value for key, value in given.items()})
         process.start(Path(self.run["config"]))
