@@ -134,7 +134,7 @@ def disk_full(play: Situation) -> None:
 
 def disk_read_only(play: Situation) -> None:
     """The disk turns read-only, as after an error of its own, and is mounted again."""
-    mount = lambda how: lambda folder: subprocess.run(["mount", "-o", f"remount,{how}", folder], check=True)
+    mount = lambda how: lambda folder: subprocess.run(["mount", "-o", f"remount,bind,{how}", folder], check=True)
     disk(play, mount("ro"), mount("rw"), "storage: ", "Read-only file system")
 
 
