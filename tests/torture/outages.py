@@ -6,7 +6,6 @@ is one whose connections stand and bring nothing; a clock that jumps is that of 
 
 import json
 import os
-import shutil
 import struct
 import subprocess
 import sys
@@ -206,10 +205,11 @@ OUTAGES = {one.__name__: one for one in (credentials, read_only, storage_full, d
 
 
 def main() -> None:
-    # Whoever is not root mounts in a namespace of the process's own.
-    if os.geteuid() != 0 and shutil.which("unshare") and "LAKEWARD_TEST_UNSHARED" not in os.environ:
-        os.environ["LAKEWARD_TEST_UNSHARED"] = "yes"
-        os.execvp("unshare", ["unshare", "--user", "--map-root-user", "--mount", sys.executable, "-m", "torture.outages", *sys.argv[1:]])
+    # What is mounted goes with the process, and whoever is not root may mount in a namespace of one's own.
+    if "TEST_UNSHARED" not in os.environ:
+        os.environ["TEST_UNSHARED"] = "yes"
+        as_root = [] if os.geteuid() == 0 else ["--user", "--map-root-user"]
+        os.execvp("unshare", ["unshare", "--mount", *as_root, sys.executable, "-m", "torture.outages", *sys.argv[1:]])
     play("torture.outages", __doc__, OUTAGES)
 
 
