@@ -108,9 +108,9 @@ pub(crate) struct InitArgs {
     /// The sample: NDJSON, one message a line
     #[arg(long, value_name = "FILE")]
     pub(crate) from: PathBuf,
-    /// The topic that such messages come by
+    /// The topic that such messages come by; without it the file's name, up to `.ndjson`
     #[arg(long)]
-    pub(crate) topic: String,
+    pub(crate) topic: Option<String>,
     /// The folder of the lakehouse as declared; made when it is not there
     #[arg(long, value_name = "DIR", default_value = "sql")]
     pub(crate) dir: PathBuf,

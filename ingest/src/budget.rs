@@ -51,6 +51,13 @@ impl Budget {
         self.landed.wait_for(&mut self.flight.lock(), patience);
     }
 
+    /// Wakes who waits, as a batch does that lands; false when nobody waits.
+    #[cfg(test)]
+    pub(crate) fn wake(&self) -> bool {
+        let _flight = self.flight.lock();
+        self.landed.notify_all() > 0
+    }
+
     /// Waits until nothing of these topics is in flight; false when that takes longer than `patience` or `give_up` says so.
     pub(crate) fn drained(&self, topics: &[usize], patience: Duration, give_up: impl Fn() -> bool) -> bool {
         let deadline = Instant::now() + patience;

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use rdkafka::Message;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::error::KafkaError;
@@ -14,9 +15,10 @@ use rdkafka::message::BorrowedMessage;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use rdkafka::types::RDKafkaErrorCode as Code;
 
+use crate::budget::Budget;
 use crate::buffer::Incoming;
 use crate::error::IngestError;
-use crate::intake::Taken;
+use crate::intake::{Intake, Taken};
 use crate::rebalance::{Intermediary, Session};
 use crate::standing::{made_anew, trouble_key};
 use crate::state::KAFKA;
@@ -157,7 +159,7 @@ fn poll(shared: &Arc<Intermediary>, consumer: &BaseConsumer<Session>) -> Result<
             return Err(IngestError::Client(why));
         }
         if paused.is_empty() {
-            wait_for_room(shared)?;
+            wait_for_room(&shared.intake, &shared.budget, &shared.stop, now + WAIT_FOR_ROOM)?;
         }
         let held = {
             let mut intake = shared.intake.lock();
@@ -180,19 +182,23 @@ fn poll(shared: &Arc<Intermediary>, consumer: &BaseConsumer<Session>) -> Result<
 }
 
 /// Takes nothing while memory is full, for a while.
-fn wait_for_room(shared: &Intermediary) -> Result<(), IngestError> {
-    let until = Instant::now() + WAIT_FOR_ROOM;
+fn wait_for_room(
+    intake: &Mutex<Intake>,
+    budget: &Budget,
+    stop: &AtomicBool,
+    until: Instant,
+) -> Result<(), IngestError> {
     loop {
         let now = Instant::now();
         let full = {
-            let mut intake = shared.intake.lock();
+            let mut intake = intake.lock();
             intake.seal_due(now)?;
             intake.is_full()
         };
-        if !full || now >= until || shared.stop.load(Ordering::Relaxed) {
+        if !full || now >= until || stop.load(Ordering::Relaxed) {
             return Ok(());
         }
-        shared.budget.wait_for_a_batch(TICK);
+        budget.wait_for_a_batch(TICK);
     }
 }
 
@@ -269,3 +275,6 @@ fn commit_group(shared: &Intermediary, consumer: &BaseConsumer<Session>, mode: C
         tracing::debug!(%error, "the group's offsets were not committed");
     }
 }
+
+#[cfg(test)]
+mod tests;

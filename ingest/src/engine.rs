@@ -15,6 +15,7 @@ use crate::event::EventTable;
 use crate::formats::{TopicDecoder, reading_fields};
 use crate::key;
 use crate::registry::Schemas;
+use crate::texts::Texts;
 
 /// After a batch that stopped a SELECT, so many are taken part by part: they are likely to have such events too.
 const PART_BY_PART: u32 = 16;
@@ -26,6 +27,7 @@ pub(crate) struct Engine {
     curation: Curation,
     key_required: bool,
     key_field: Option<String>,
+    texts: Texts,
     tombstones_are_dead: bool,
     /// How many batches to come are taken part by part.
     part_by_part: u32,
@@ -130,7 +132,17 @@ impl Engine {
         let tombstones_are_dead =
             tables.iter().any(|table| table.tombstone == Tombstone::DeadLetter) || tables.is_empty();
         let (key_required, key_field) = (topic.key_required, topic.key_field.clone());
-        Ok(Ok(Engine { decoder, events, curation, key_required, key_field, tombstones_are_dead, part_by_part: 0 }))
+        let texts = Texts::new(&topic.payload);
+        Ok(Ok(Engine {
+            decoder,
+            events,
+            curation,
+            key_required,
+            key_field,
+            texts,
+            tombstones_are_dead,
+            part_by_part: 0,
+        }))
     }
 
     /// `raw` has the schema of raw tables.
@@ -176,6 +188,7 @@ impl Engine {
             if let (Some(field), Some(keys)) = (&self.key_field, keys.as_binary_opt::<i32>()) {
                 decoded.chunks.iter().for_each(|chunk| key::contradictions(field, keys, chunk, &mut faults));
             }
+            decoded.chunks.iter().for_each(|chunk| self.texts.unreadable(chunk, &mut faults));
             let chunks = decoded.chunks.into_iter().map(|chunk| self.events.batch(raw, chunk));
             let events = chunks.collect::<Result<Vec<_>, _>>()?;
             if self.curation.take(&mut gathered, events, &mut faults).await.is_err() {

@@ -1,7 +1,7 @@
 //! Functions that curated SELECTs may use for what FHIR writes as text: references, dates and instants.
 //!
 //! All three are total: what is malformed is NULL, never an error, so that a row's fate is the contract's decision
-//! (`required`, quality rules) and not the function's.
+//! (`required`, quality rules, and the format of the text: [`crate::texts`]) and not the function's.
 
 use std::sync::Arc;
 

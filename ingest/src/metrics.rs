@@ -34,6 +34,7 @@ pub struct IngestMetrics {
     bytes: IntCounterVec,
     rows: IntCounterVec,
     dead_letters: IntCounterVec,
+    refused: IntCounterVec,
     freshness: Freshness,
     commits: IntCounterVec,
     commit_seconds: HistogramVec,
@@ -97,6 +98,12 @@ impl IngestMetrics {
             bytes: counter("lakeward_ingest_bytes_total", "Bytes of events committed to raw tables", "topic")?,
             rows: counter("lakeward_ingest_rows_total", "Rows committed to curated tables", "table")?,
             dead_letters,
+            // A code is first seen with its first events, and by then Prometheus sees no increase.
+            refused: counter(
+                "lakeward_ingest_refused_total",
+                "Events sent to dead letters, whatever the reason; 0 from the start",
+                "topic",
+            )?,
             freshness: Freshness::register(registry)?,
             commits: counter("lakeward_ingest_commits_total", "Commits, by table", "table")?,
             conflicts: counter("lakeward_ingest_conflicts_total", "Commits that another writer had made", "table")?,
@@ -124,6 +131,7 @@ impl IngestMetrics {
     pub(crate) fn declare<'a>(&self, topic: &str, tables: impl IntoIterator<Item = &'a str>, curated: &[&str]) {
         self.messages.with_label_values(&[topic]);
         self.bytes.with_label_values(&[topic]);
+        self.refused.with_label_values(&[topic]);
         self.freshness.declare(topic);
         for table in tables {
             self.commits.with_label_values(&[table]);
@@ -177,6 +185,7 @@ impl IngestMetrics {
     /// `code` is of a contract or of the engine, and never of an event.
     pub(crate) fn dead_letters(&self, topic: &str, code: &str, events: u64) {
         self.dead_letters.with_label_values(&[topic, code]).inc_by(events);
+        self.refused.with_label_values(&[topic]).inc_by(events);
         self.totals[2].fetch_add(events, Relaxed);
     }
 

@@ -22,6 +22,7 @@ use crate::config::{KafkaConfig, OnGap};
 use crate::error::IngestError;
 use crate::intake::Intake;
 use crate::metrics::IngestMetrics;
+use crate::silence::{Heard, heard};
 use crate::standing::{Standing, trouble_key};
 use crate::state::{KAFKA, StateBoard};
 use crate::trouble::{self, Trouble};
@@ -179,8 +180,10 @@ impl ClientContext for Session {
 
     fn stats(&self, statistics: Statistics) {
         let shared = &self.0;
-        if statistics.brokers.values().any(|broker| broker.state == "UP") {
-            shared.board.clear(KAFKA, "connection");
+        match heard(statistics.brokers.values()) {
+            Heard::Something => shared.board.clear(KAFKA, "connection"),
+            Heard::Nothing => shared.board.raise_first(KAFKA, "connection", trouble::silent(&shared.kafka), true),
+            Heard::Unknown => {}
         }
         shared.metrics.freshness().look();
         let committed = shared.committed.lock();

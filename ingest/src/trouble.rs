@@ -56,6 +56,14 @@ pub(crate) fn read(code: Code, reason: &str, kafka: &KafkaConfig, topics: &[Stri
     }
 }
 
+/// Connections stand, and nothing comes.
+pub(crate) fn silent(kafka: &KafkaConfig) -> String {
+    format!(
+        "no Kafka broker answers at {}, though connections stand: a broker or something on the way hangs",
+        kafka.brokers
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;

@@ -113,6 +113,20 @@ impl TablesError {
         matches!(self, Self::NotAtPosition { .. } | Self::Conflict { .. })
     }
 
+    /// Whether the storage answers, and refuses: credentials, rights, or a clock that is too far off.
+    pub fn is_refusal(&self) -> bool {
+        let Self::Storage { source, .. } = self else { return false };
+        match source {
+            object_store::Error::PermissionDenied { .. } | object_store::Error::Unauthenticated { .. } => true,
+            // Of a list that is refused only the words tell it.
+            object_store::Error::Generic { source, .. } => {
+                let said = source.to_string();
+                ["401", "403"].iter().any(|status| said.contains(&format!("status code: {status}")))
+            }
+            _ => false,
+        }
+    }
+
     /// The part of the system at fault, as operators call it: `storage`, `configuration` or `tables`.
     pub fn part(&self) -> &'static str {
         match self {

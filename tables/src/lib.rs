@@ -22,7 +22,7 @@ mod undeclared;
 
 pub use contract::{
     Column, Deduplication, Expression, GovernedTable, Lakehouse, Mode, PayloadFormat, PayloadSchema, QualityRule,
-    Reading, SourceSelect, TableContract, Tombstone, TopicContract, Unread, dead_letter_schema, raw_schema,
+    Reading, SourceSelect, TableContract, TextFormat, Tombstone, TopicContract, Unread, dead_letter_schema, raw_schema,
 };
 pub use delta::{Change, Committed, Gap, Progress, Snapshot, reading_schema, reading_type};
 pub use error::TablesError;

@@ -42,6 +42,7 @@ RECORDS: list[tuple[str, bytes | None, str | None]] = [
     ("poison-more", b"{}{}", "json.trailing"),
     ("poison-type", b'{"resourceType": "Practitioner", "id": "poison-type", "name": "a text"}', "json.type"),
     ("poison-keyless", b'{"resourceType": "Practitioner", "name": [{"family": "Poison"}]}', "required:practitioner_id"),
+    ("poison-late", practitioner("poison-late", meta={"lastUpdated": "30000-01-01T00:00:00Z"}), "value.time: $.meta.lastUpdated"),
     ("poison-key", practitioner("poison-other-key"), "key.contradicts: $.id"),
     ("poison-framed", b"\0\0\0\0\x07" + practitioner("poison-framed"), None),
     ("poison-twice", b'{"resourceType": "Practitioner", "id": "poison-first", "id": "poison-twice"}', None),

@@ -40,6 +40,13 @@ fn what_it_writes_passes_the_check_beside_what_is_there_and_opens_nothing() {
     let checked = succeed(&lakeward().args(["check"]).current_dir(folder.path()).output().unwrap());
     assert!(checked.contains("3 topics, 3 curated tables, nothing to complain of"), "{checked}");
 
+    // Without a topic it is the file's name.
+    let of_the_name = lakeward().args(["init", "--from", "sample.ndjson"]).current_dir(folder.path()).output().unwrap();
+    assert!(succeed(&of_the_name).contains("sql/contracts/raw/sample.odcs.yaml"));
+    std::fs::copy(folder.path().join("sample.ndjson"), folder.path().join("A sample.ndjson")).unwrap();
+    let no_name = lakeward().args(["init", "--from", "A sample.ndjson"]).current_dir(folder.path()).output().unwrap();
+    assert!(!no_name.status.success() && said(&no_name).contains("name one by --topic"), "{}", said(&no_name));
+
     let lakehouse = Lakehouse::load(&folder.path().join("sql")).unwrap();
     let columns = lakehouse.curated.values().flat_map(|table| &table.columns);
     let tagged: Vec<&str> =

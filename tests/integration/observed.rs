@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::process::Command;
 
 use serde::Deserialize;
 
@@ -24,6 +25,37 @@ struct Alert {
     expr: String,
     annotations: BTreeMap<String, String>,
     labels: BTreeMap<String, String>,
+}
+
+/// What promtool holds the rules against.
+#[derive(Debug, Deserialize)]
+struct Plays {
+    tests: Vec<Play>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Play {
+    input_series: Vec<Series>,
+    alert_rule_test: Vec<Question>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Series {
+    series: String,
+}
+
+#[derive(Debug, Deserialize)]
+struct Question {
+    alertname: String,
+    exp_alerts: Vec<serde_json::Value>,
+}
+
+const PLAYS: &str = "ops/prometheus/lakeward.test.yaml";
+
+fn plays() -> Vec<Play> {
+    let text = std::fs::read_to_string(root().join(PLAYS)).unwrap();
+    let plays: Plays = serde_saphyr::from_str(&text).unwrap();
+    plays.tests
 }
 
 fn root() -> &'static Path {
@@ -75,6 +107,30 @@ fn every_alert_has_its_page() {
     assert!(pages.is_empty(), "pages of no alert: {pages:?}");
 }
 
+/// Prometheus itself raises every alert over series that should raise it, and over others does not.
+#[test]
+fn prometheus_raises_each_alert_where_it_should_and_nowhere_else() {
+    let mut asked: BTreeMap<String, (usize, usize)> = BTreeMap::new();
+    for question in plays().into_iter().flat_map(|play| play.alert_rule_test) {
+        let (raised, left) = asked.entry(question.alertname).or_default();
+        *(if question.exp_alerts.is_empty() { left } else { raised }) += 1;
+    }
+    for alert in alerts() {
+        let (raised, left) = asked.get(&alert.alert).copied().unwrap_or_default();
+        assert!(raised > 0 && left > 0, "{PLAYS} raises {} {raised} times, and leaves it {left} times", alert.alert);
+    }
+    let run = format!("source tests/parts/places.sh && \"$promtool\" test rules {PLAYS}");
+    let output = Command::new("bash").args(["-c", &run]).current_dir(root()).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    if output.status.code() == Some(127) {
+        let demanded = ["CI", "LAKEWARD_REAL_PARTS"].iter().any(|name| std::env::var_os(name).is_some());
+        assert!(!demanded, "promtool is not set up (tests/parts/setup.sh test): {said}");
+        eprintln!("\n!! SKIPPED, the alerts were not evaluated: run tests/parts/setup.sh test\n");
+        return;
+    }
+    assert!(output.status.success() && said.contains("SUCCESS"), "{said}");
+}
+
 /// What `serve` shows at `/metrics`: names with the labels of their samples.
 fn shown(text: &str) -> BTreeMap<String, BTreeSet<String>> {
     let mut shown: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
@@ -115,6 +171,16 @@ pub(crate) fn every_metric_that_is_named_is_shown(shell: &mut Shell) {
             }
         }
         named.extend(names.into_iter().map(str::to_owned));
+    }
+    for series in plays().into_iter().flat_map(|play| play.input_series) {
+        let (name, labels) = series.series.split_once('{').unwrap();
+        // What Prometheus says itself of those that it asks.
+        if name == "up" {
+            continue;
+        }
+        let labels = labels.trim_end_matches('}').split(',').map(|label| label.split_once('=').unwrap().0.trim());
+        let played: BTreeSet<String> = labels.filter(|label| *label != "job").map(str::to_owned).collect();
+        assert_eq!(Some(&played), shown.get(name), "{PLAYS} plays {name} with other labels than serve shows");
     }
     // And the other way round: no family of ingest goes unwatched.
     let base = |name: &str| {

@@ -2,7 +2,7 @@
 # Sets up what the builds and the tests need, and nothing twice.
 #
 #   setup.sh build    a C compiler, OpenSSL's headers and the pinned Rust toolchain
-#   setup.sh test     also Java, Python, the Kafka broker, the schema registry, the S3 server and the clients
+#   setup.sh test     also Java, Python, the Kafka broker, the schema registry, the S3 server, the clients and promtool
 #   setup.sh bench    also Spark, for `make bench`: half a gigabyte to fetch
 #   setup.sh lock     writes requirements*.txt and the *.sha256 anew (after a change of versions)
 #
@@ -216,6 +216,32 @@ synthea_bundles() {
     mv "$partial" "$synthea_folder"
 }
 
+# ---- Prometheus ------------------------------------------------------------------------------------------------------
+
+# What tests alert rules. Of Debian's package only that is taken: installed, it would start a server.
+alert_rules() {
+    [ -x "$promtool" ] && return 0
+    if ! has apt-get || ! has dpkg-deb; then
+        say "MISSING: promtool  (a part of Prometheus; it has to be on the path)"
+        return 1
+    fi
+    local partial="${promtool%/*}.partial"
+    rm -rf "$partial"
+    mkdir -p "$partial"
+    say "fetching promtool through apt"
+    fetch() { (cd "$partial" && apt-get -qq download prometheus 2>/dev/null); }
+    if ! fetch; then
+        { can_install && "${as_root[@]}" apt-get -qq update >/dev/null && fetch; } || {
+            say "MISSING: promtool  (apt could not fetch the package prometheus; put promtool on the path)"
+            return 1
+        }
+    fi
+    dpkg-deb --fsys-tarfile "$partial"/prometheus_*.deb | tar x -C "$partial" ./usr/bin/promtool || return 1
+    mkdir -p "${promtool%/*}"
+    mv "$partial/usr/bin/promtool" "$promtool"
+    rm -rf "$partial"
+}
+
 # ---- Commands --------------------------------------------------------------------------------------------------------
 
 locked() {
@@ -238,7 +264,7 @@ test)
     build_packages
     rust_toolchain
     rust_components
-    { test_packages && kafka_jars && jdbc_jar && schema_registry && python_environment && synthea_bundles; } || exit 3
+    { test_packages && kafka_jars && jdbc_jar && schema_registry && python_environment && synthea_bundles && alert_rules; } || exit 3
     ;;
 bench)
     "${BASH_SOURCE[0]}" test

@@ -59,6 +59,10 @@ class Gate:
         self.delay = {"s3": (0.0, 0.0), "kafka": (0.0, 0.0)}
         self.rate = {"s3": (0.0, 0.0), "kafka": (0.0, 0.0)}
         self.swallow = 0
+        # Which requests the storage refuses, with which status and code.
+        self.refusal: tuple[set[str], int, str] | None = None
+        # Whether Kafka's connections stand and bring nothing.
+        self.is_silent = False
         self.counted: Counter[str] = Counter()
         self.fetched = 0
         self.uploading = 0
@@ -106,6 +110,8 @@ class Gate:
     async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, down: bool) -> None:
         while data := await reader.read(1 << 16):
             await self.hold("kafka", len(data))
+            while self.is_silent:
+                await asyncio.sleep(0.1)
             if down:
                 self.fetched += len(data)
                 self._decoding()
@@ -151,6 +157,8 @@ class Gate:
         """One request and its answer; whether the connection lives on."""
         head = await reader.readuntil(b"\r\n\r\n")
         method, target, _ = head.split(b"\r\n", 1)[0].decode("latin-1").split(" ")
+        if self.refusal and method in self.refusal[0]:
+            return await self._refuse(reader, writer, method, _length(head))
         path = target.split("?")[0]
         part = PART.search(path) if method == "PUT" else None
         commit = COMMIT.search(path) if method == "PUT" else None
@@ -198,6 +206,17 @@ class Gate:
         else:
             await self._relay(to_reader, writer, body, "s3")
         return b"connection: close" not in answer.lower()
+
+    async def _refuse(self, reader, writer, method: str, length: int) -> bool:
+        """As an S3 server does; what was sent is read first."""
+        _, status, code = self.refusal
+        await reader.readexactly(max(length, 0))
+        body = f"<?xml version='1.0'?><Error><Code>{code}</Code><Message>refused by the test</Message></Error>".encode()
+        writer.write(f"HTTP/1.1 {status} Refused\r\ncontent-type: application/xml\r\ncontent-length: {len(body)}\r\n\r\n".encode())
+        writer.write(b"" if method == "HEAD" else body)
+        await writer.drain()
+        self.counted[f"refused with {status}"] += 1
+        return True
 
     async def _relay(self, reader, writer, length: int, part: str) -> None:
         while length > 0:

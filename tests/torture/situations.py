@@ -97,6 +97,7 @@ class Situation:
             "KAFKA_GROUP": f"lakeward-{self.name}",
             "KAFKA_SESSION_TIMEOUT": f"{SESSION * 1000:.0f}ms",
             "INGEST_COMMIT_INTERVAL": "200ms",
+            "INGEST_FRESHNESS_OBJECTIVE": "2s",
         } | settings
         process = Lakeward(self.options.binary, self.folder, name, {f"LAKEWARD_{key}": value for key, value in given.items()})
         process.start(Path(self.run["config"]))
@@ -417,25 +418,31 @@ def compacted(play: Situation) -> None:
 SITUATIONS = {one.__name__: one for one in (zombie, ambiguous, pressed, growth, recreated, gap, transactional, compacted)}
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(prog="torture.situations", description=__doc__)
-    parser.add_argument("name", choices=[*SITUATIONS, "all"])
+def play(program: str, words: str | None, situations: dict[str, Callable[[Situation], None]]) -> None:
+    """Plays the one that is named on the command line, or all."""
+    parser = argparse.ArgumentParser(prog=program, description=words)
+    parser.add_argument("name", choices=[*situations, "all"])
     parser.add_argument("--run", type=Path, required=True, help="run.json of `python -m parts config`")
     parser.add_argument("--binary", type=Path, required=True, help="the built `lakeward`")
+    parser.add_argument("--silence", type=float, default=15, help="seconds for which a broker is silent")
     options = parser.parse_args()
     differences = []
-    for name in SITUATIONS if options.name == "all" else [options.name]:
+    for name in situations if options.name == "all" else [options.name]:
         began = time.monotonic()
-        play = Situation(name, options)
+        situation = Situation(name, options)
         try:
-            SITUATIONS[name](play)
+            situations[name](situation)
         except (TimeoutError, RuntimeError) as error:
-            play.differ(str(error))
+            situation.differ(str(error))
         finally:
-            play.close()
-        differences += play.differences
-        print(f"{name}: {time.monotonic() - began:.0f} s, {'as it should be' if not play.differences else 'NOT as it should be'}", flush=True)
+            situation.close()
+        differences += situation.differences
+        print(f"{name}: {time.monotonic() - began:.0f} s, {'as it should be' if not situation.differences else 'NOT as it should be'}", flush=True)
     verdict.give(differences)
+
+
+def main() -> None:
+    play("torture.situations", __doc__, SITUATIONS)
 
 
 if __name__ == "__main__":

@@ -174,12 +174,23 @@ fn a_long_batch_goes_on_to_its_end() {
 
 #[test]
 fn the_shipped_selects_go_on_but_where_one_gathers() {
-    let sql = Path::new(env!("CARGO_MANIFEST_DIR")).join("../sql");
-    let lakehouse = Lakehouse::load(&sql).unwrap();
-    let goes_on = |topic: &&String| runtime().block_on(of(&sql, topic).curation.go_on()).is_some();
+    let lakehouse = Lakehouse::load(&shipped()).unwrap();
+    let goes_on = |topic: &&String| runtime().block_on(of(&shipped(), topic).curation.go_on()).is_some();
     let (_, apart): (Vec<&String>, Vec<&String>) = lakehouse.topics.keys().partition(goes_on);
     let grouped = ["clinic.appointment", "clinic.location", "clinic.patient", "clinic.practitioner"];
     assert_eq!(apart, [grouped.as_slice(), &["erp.payment"]].concat());
+}
+
+/// No tree of a document is built for an event of the clinics as it should be.
+#[test]
+fn every_shipped_topic_of_json_has_the_quick_way() {
+    let lakehouse = Lakehouse::load(&shipped()).unwrap();
+    let json = lakehouse.topics.values().filter(|topic| topic.format == lakeward_tables::PayloadFormat::Json);
+    let slow: Vec<&str> = json
+        .filter(|topic| crate::record::Records::new(&reading_fields(&topic.payload)).is_none())
+        .map(|topic| topic.topic.as_str())
+        .collect();
+    assert_eq!(slow, [""; 0]);
 }
 
 #[test]
@@ -193,4 +204,90 @@ fn one_event_that_a_select_fails_for_is_a_dead_letter_and_all_others_have_their_
     let rows: usize = outcome.tables[0].batches.iter().map(RecordBatch::num_rows).sum();
     assert_eq!(rows, 3 * (payloads.len() - 1));
     assert_eq!(engine.part_by_part, PART_BY_PART);
+}
+
+fn shipped() -> std::path::PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../sql")
+}
+
+#[test]
+fn a_time_that_is_written_and_cannot_be_is_a_dead_letter_and_one_that_is_not_there_is_null() {
+    let told = |topic: &str, payloads: &[&str]| {
+        let payloads: Vec<_> = payloads.iter().map(|payload| Some((*payload).replace('\'', "\""))).collect();
+        let outcome = runtime().block_on(of(&shipped(), topic).process(&raw(&payloads))).unwrap();
+        // The table that people see comes last.
+        let rows = &outcome.tables.last().unwrap().batches;
+        (outcome.faults, rows.clone())
+    };
+    let named =
+        |path: &str, what: &str| format!("value.time: {path} is no {what}, expected one of the years 1 to 9999");
+    let (instant, date) = ("FHIR instant, dateTime or date", "FHIR date");
+
+    let head = "'resourceType':'Patient','id':'k','gender':'male'";
+    let patient = |more: &str| format!("{{{head}{more}}}");
+    let patients = [
+        patient(",'birthDate':'1980-02-29'"),
+        patient(",'birthDate':'1981-02-29'"),
+        patient(",'birthDate':'1980'"),
+        patient(",'birthDate':'1980-05','meta':{'lastUpdated':'2024'}"),
+        patient(""),
+        patient(",'birthDate':null,'meta':null"),
+        patient(",'birthDate':''"),
+        patient(",'deceasedDateTime':'30000-01-01T00:00:00Z'"),
+        patient(",'meta':{'lastUpdated':'2024-05-01T10:00:00'}"),
+    ];
+    let (faults, rows) = told("clinic.patient", &patients.iter().map(String::as_str).collect::<Vec<_>>());
+    let expected = BTreeMap::from([
+        (1, named("$.birthDate", date)),
+        (6, named("$.birthDate", date)),
+        (7, named("$.deceasedDateTime", instant)),
+        (8, named("$.meta.lastUpdated", instant)),
+    ]);
+    assert_eq!(faults, expected);
+    let rows = arrow::compute::concat_batches(&rows[0].schema(), &rows).unwrap();
+    let births = arrow::compute::cast(rows.column_by_name("birth_date").unwrap(), &DataType::Utf8).unwrap();
+    let mut births: Vec<Option<&str>> = births.as_string::<i32>().iter().collect();
+    births.sort_unstable();
+    assert_eq!(births, [None, None, Some("1980-01-01"), Some("1980-02-29"), Some("1980-05-01")]);
+
+    let document = "{'resourceType':'DocumentReference','id':'k','content':[{'attachment':{'creation':'2024-13-01'}}]}";
+    let (faults, rows) = told("clinic.document", &[document]);
+    assert_eq!(faults, BTreeMap::from([(0, named("$.content[0].attachment.creation", instant))]));
+    assert_eq!(rows.iter().map(RecordBatch::num_rows).sum::<usize>(), 0);
+}
+
+/// What a SELECT reads as a time and no contract calls one would be NULL where it cannot be read, and nobody would be told.
+#[test]
+fn whatever_the_shipped_selects_read_as_a_time_has_its_format_in_the_contract() {
+    fn formats(fields: &arrow::datatypes::Fields, found: &mut Vec<(String, &'static str)>) {
+        for field in fields {
+            found.extend(lakeward_tables::TextFormat::of(field).map(|format| (field.name().clone(), format.name())));
+            let mut inner = field.data_type();
+            while let DataType::List(item) = inner {
+                inner = item.data_type();
+            }
+            if let DataType::Struct(fields) = inner {
+                formats(fields, found);
+            }
+        }
+    }
+    let lakehouse = Lakehouse::load(&shipped()).unwrap();
+    let mut looked_at = 0;
+    for table in lakehouse.curated.values() {
+        for source in &table.from {
+            let mut declared = Vec::new();
+            formats(&lakehouse.topics[&source.topic].payload, &mut declared);
+            let sql = format!("{} {}", source.sql, table.version.clone().unwrap_or_default());
+            for name in ["fhir_date", "fhir_instant"] {
+                for call in sql.split(&format!("{name}(")).skip(1) {
+                    let path = call.split(')').next().unwrap();
+                    let field = path.rsplit('\'').nth(1).unwrap_or_else(|| panic!("{path}"));
+                    let read = (field.to_owned(), name);
+                    assert!(declared.contains(&read), "{}: {name}({path}) has no such format", table.name);
+                    looked_at += 1;
+                }
+            }
+        }
+    }
+    assert!(looked_at > 20, "the SELECTs were not read");
 }

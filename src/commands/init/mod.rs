@@ -20,7 +20,7 @@ use sample::{Field, Sample, Type};
 
 /// Reads the sample and writes the files; none of them when one is there already.
 pub(crate) fn run(args: &InitArgs) -> anyhow::Result<()> {
-    let topic = topic(&args.topic)?;
+    let topic = topic(args)?;
     let thing = names::thing(topic);
     let table = match &args.table {
         None => names::plural(&thing),
@@ -43,15 +43,23 @@ struct New {
     remark: String,
 }
 
-fn topic(topic: &str) -> anyhow::Result<&str> {
+/// The topic that was named, or the one that the file is called after.
+fn topic(args: &InitArgs) -> anyhow::Result<&str> {
+    let letters = "a topic's name has lower-case letters, digits, `.`, `_` and `-` alone, and begins with a letter";
+    match &args.topic {
+        Some(topic) if is_topic(topic) => Ok(topic),
+        Some(topic) => bail!("--topic {topic}: {letters}"),
+        None => match args.from.file_stem().and_then(|name| name.to_str()) {
+            Some(name) if is_topic(name) => Ok(name),
+            _ => bail!("no topic can be called after {}, so name one by --topic: {letters}", args.from.display()),
+        },
+    }
+}
+
+fn is_topic(topic: &str) -> bool {
     let is_plain = |letter: char| letter.is_ascii_lowercase() || letter.is_ascii_digit() || ".-_".contains(letter);
     let table = TableName::of_topic(topic).to_string();
-    if topic.chars().all(is_plain) && table.parse::<TableName>().is_ok() && !topic.ends_with('.') {
-        return Ok(topic);
-    }
-    bail!(
-        "--topic {topic}: a topic's name has lower-case letters, digits, `.`, `_` and `-` alone, and begins with a letter"
-    )
+    topic.chars().all(is_plain) && table.parse::<TableName>().is_ok() && !topic.ends_with('.')
 }
 
 /// The field that tells one thing from another: the one that was asked for, or one whose name says so.

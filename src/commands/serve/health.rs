@@ -17,6 +17,21 @@ enum Storage {
     Unopened,
     There,
     Away,
+    Refuses,
+}
+
+impl Storage {
+    /// What is the matter, and what would help.
+    fn trouble(self) -> Option<&'static str> {
+        match self {
+            Storage::There => None,
+            Storage::Unopened => Some("it has not been opened yet"),
+            Storage::Away => Some("it does not answer; tried again all the time"),
+            Storage::Refuses => Some(
+                "it refuses: look at the credentials and what they may do, and at this machine's clock; tried again all the time",
+            ),
+        }
+    }
 }
 
 /// The parts' state; those that know it write it, the probe reads it.
@@ -39,12 +54,9 @@ impl Health {
     pub(super) fn probe(&self) -> ReadinessProbe {
         let (ingests, storage, ingest) = (self.ingests, self.storage.subscribe(), self.ingest.subscribe());
         Arc::new(move || {
-            let readiness = match *storage.borrow() {
-                Storage::There => Readiness::default().ready("storage"),
-                Storage::Unopened => Readiness::default().missing("storage", "it has not been opened yet"),
-                Storage::Away => {
-                    Readiness::default().missing("storage", "it does not answer; tried again all the time")
-                }
+            let readiness = match storage.borrow().trouble() {
+                None => Readiness::default().ready("storage"),
+                Some(why) => Readiness::default().missing("storage", why),
             };
             if !ingests {
                 return readiness;
@@ -73,11 +85,15 @@ impl Health {
                     _ = pace.tick() => {}
                 }
                 let answer = tokio::time::timeout(GLANCE, lake.check_reachable()).await;
-                let now = if matches!(answer, Ok(Ok(()))) { Storage::There } else { Storage::Away };
+                let now = match answer {
+                    Ok(Ok(())) => Storage::There,
+                    Ok(Err(error)) if error.is_refusal() => Storage::Refuses,
+                    _ => Storage::Away,
+                };
                 if storage.send_replace(now) != now {
-                    match now {
-                        Storage::There => tracing::info!("the storage answers again"),
-                        _ => tracing::warn!("the storage does not answer; tried again all the time"),
+                    match now.trouble() {
+                        None => tracing::info!("the storage answers again"),
+                        Some(why) => tracing::warn!(why, "the storage is missing"),
                     }
                 }
             }

@@ -32,6 +32,12 @@ impl Exposition {
         Some(found.map(|sample| sample.value).sum())
     }
 
+    /// The values by another label, where a label has this value.
+    pub(super) fn by(&self, other: &str, name: &str, label: &str, value: &str) -> Vec<(&str, f64)> {
+        let found = self.family(name).filter(|sample| sample.label(label) == Some(value));
+        found.filter_map(|sample| Some((sample.label(other)?, sample.value))).collect()
+    }
+
     /// The one sample of a family without labels.
     pub(super) fn value(&self, name: &str) -> Option<f64> {
         self.family(name).next().map(|sample| sample.value)
@@ -72,6 +78,7 @@ mod tests {
         );
         assert_eq!(read.labels("a", "topic"), ["t.1", "t.2"]);
         assert_eq!((read.sum("a", "topic", "t.1"), read.sum("a", "topic", "t.3")), (Some(5.0), None));
+        assert_eq!(read.by("code", "a", "topic", "t.1"), [("x:y", 2.0), ("z", 3.0)]);
         assert_eq!(read.value("b"), Some(1.5));
     }
 }

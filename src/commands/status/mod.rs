@@ -88,6 +88,7 @@ fn running(url: &str, ready: &str, metrics: &Exposition) -> String {
         })
         .collect();
     text += &format!("\n{}", aligned(["topic", "lag", "freshness", "messages", "bytes", "dead letters"], &rows));
+    text += &reasons(metrics, &topics);
     let tables = metrics.labels("lakeward_ingest_commits_total", "table");
     let rows: Vec<[String; 4]> = tables
         .iter()
@@ -110,6 +111,21 @@ fn running(url: &str, ready: &str, metrics: &Exposition) -> String {
         value("lakeward_ingest_storage_retries_total"),
         value("lakeward_ingest_freshness_objective_seconds"),
     )
+}
+
+/// Dead letters by the codes of their reasons, where there are any.
+fn reasons(metrics: &Exposition, topics: &[&str]) -> String {
+    let family = "lakeward_ingest_dead_letters_total";
+    let of_topic = |topic: &&str| {
+        let topic = (*topic).to_owned();
+        let found = metrics.by("code", family, "topic", &topic).into_iter();
+        found.map(move |(code, events)| [topic.clone(), code.to_owned(), format!("{events:.0}")]).collect::<Vec<_>>()
+    };
+    let rows: Vec<[String; 3]> = topics.iter().flat_map(of_topic).collect();
+    match rows.is_empty() {
+        true => String::new(),
+        false => format!("\n{}", aligned(["topic", "reason", "dead letters"], &rows)),
+    }
 }
 
 /// What stands in each table.

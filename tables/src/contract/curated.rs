@@ -10,6 +10,7 @@ use super::check;
 use super::document::{Document, Property, one_line};
 use super::events::{self, Deduplication};
 use super::schema::{Column, Expression, GovernedTable, schema_of};
+use super::text_format;
 use super::yaml::{Entries, Reader, Value};
 use crate::{ENGINE_PREFIX, TableName};
 
@@ -257,6 +258,10 @@ fn column(reader: &mut Reader<'_>, property: &Property<'_>) -> Column {
             property.line,
             format!("column '{}': names that begin with {ENGINE_PREFIX} are the engine's", property.name),
         );
+    }
+    if property.format.is_some() || text_format::is_inside(&property.data_type) {
+        let message = format!("column '{}': logicalTypeOptions belong to the fields of a payload", property.name);
+        reader.note(property.line, message);
     }
     let line = custom.line_of("readAs");
     let read_as = reader.optional_text(&custom, "readAs").map(|sql| Expression { sql, line });

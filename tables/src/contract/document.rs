@@ -2,6 +2,7 @@
 
 use arrow::datatypes::{DataType, Field, Fields};
 
+use super::text_format::{self, TextFormat};
 use super::types::{list_of, scalar_type};
 use super::yaml::{Entries, Node, Reader, Value};
 use crate::name::is_identifier;
@@ -29,6 +30,7 @@ const PROPERTY: &[&str] = &[
     "id",
     "name",
     "logicalType",
+    "logicalTypeOptions",
     "physicalType",
     "description",
     "required",
@@ -61,6 +63,8 @@ pub(super) struct Property<'n> {
     pub(super) name: String,
     pub(super) line: usize,
     pub(super) data_type: DataType,
+    /// What a text has to be.
+    pub(super) format: Option<TextFormat>,
     pub(super) description: String,
     pub(super) required: bool,
     /// The place in the primary key, where it has one.
@@ -162,6 +166,7 @@ fn property<'n>(reader: &mut Reader<'_>, node: &'n Node) -> Option<Property<'n>>
     };
     Some(Property {
         line: entries.line,
+        format: text_format::read(reader, &entries, &data_type),
         data_type,
         description: one_line(reader.optional_text(&entries, "description")),
         required: reader.optional_boolean(&entries, "required"),
@@ -186,7 +191,7 @@ fn data_type(reader: &mut Reader<'_>, entries: &Entries<'_>, name: &str) -> Opti
                 if fields.iter().any(|f| f.name() == &inner.name) {
                     reader.note(inner.line, format!("'{}' is declared twice in '{name}'", inner.name));
                 } else {
-                    fields.push(Field::new(inner.name, inner.data_type, true));
+                    fields.push(text_format::field(inner.name, inner.data_type, inner.format));
                 }
             }
             if fields.is_empty() {

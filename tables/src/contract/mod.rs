@@ -9,6 +9,7 @@ mod lakehouse;
 mod raw;
 mod reference;
 mod schema;
+mod text_format;
 mod types;
 mod yaml;
 
@@ -17,6 +18,7 @@ pub use events::Deduplication;
 pub use lakehouse::{Lakehouse, Reading, Unread};
 pub use raw::{PayloadFormat, PayloadSchema, TopicContract, dead_letter_schema, raw_schema};
 pub use schema::{Column, Expression, GovernedTable};
+pub use text_format::TextFormat;
 
 #[cfg(test)]
 pub(crate) use types::timestamp;

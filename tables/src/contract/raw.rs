@@ -6,6 +6,7 @@ use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef};
 
 use super::document::Document;
 use super::schema::{Column, GovernedTable};
+use super::text_format;
 use super::types::{list_of, timestamp};
 use super::yaml::{Entries, Reader};
 use crate::TableName;
@@ -68,7 +69,7 @@ pub struct TopicContract {
     pub format: PayloadFormat,
     /// The schema, where the format has one.
     pub schema: Option<PayloadSchema>,
-    /// The fields of the payload that are wanted, as nested types.
+    /// The fields of the payload that are wanted, as nested types; texts with their [`TextFormat`](super::TextFormat).
     pub payload: Fields,
     /// Names of the payload's own fields that the contract requires.
     pub required: Vec<String>,
@@ -273,7 +274,7 @@ pub(super) fn read(reader: &mut Reader<'_>, text: &str) -> Option<Draft> {
         schema: None,
         key_field,
         required: properties.iter().filter(|p| p.required).map(|p| p.name.clone()).collect(),
-        payload: properties.into_iter().map(|p| Field::new(p.name, p.data_type, true)).collect(),
+        payload: properties.into_iter().map(|p| text_format::field(p.name, p.data_type, p.format)).collect(),
         key_required: key.as_deref() == Some("required"),
         description: document.purpose,
         owner: reader.optional_text(&custom, "owner"),

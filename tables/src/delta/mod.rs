@@ -13,6 +13,8 @@ mod filter;
 pub(crate) mod keys;
 pub(crate) mod layout;
 mod log;
+#[cfg(test)]
+mod lost_answer;
 mod merge;
 pub(crate) mod parquet_file;
 pub(crate) mod physical;

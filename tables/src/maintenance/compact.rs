@@ -15,12 +15,13 @@ use crate::{DELETED_COLUMN, TablesError};
 
 impl Table {
     /// Writes what a compaction reads. Markers that have outlived their time are left out; of all other rows there are as
-    /// many as before, or it is an error.
+    /// many as before, or it is an error. `now` is in milliseconds since 1970.
     pub(crate) async fn compacted(
         &self,
         task: &Compaction,
         target: u64,
         buckets: i32,
+        now: i64,
     ) -> Result<Vec<WrittenFile>, TablesError> {
         let layout = self.layout.clone();
         let writing = Writing {
@@ -31,6 +32,7 @@ impl Table {
             bucket: task.bucket,
             into_buckets: task.into_buckets,
             inputs: task.inputs.clone(),
+            now,
         };
         let runtime = Handle::current();
         tokio::task::spawn_blocking(move || runtime.block_on(writing.run())).await?
@@ -45,13 +47,15 @@ struct Writing {
     bucket: Option<i32>,
     into_buckets: bool,
     inputs: super::Inputs,
+    /// In milliseconds since 1970.
+    now: i64,
 }
 
 impl Writing {
     async fn run(self) -> Result<Vec<WrittenFile>, TablesError> {
         let mut outputs: Vec<Option<Output>> = (0..self.buckets).map(|_| None).collect();
         let (mut files, mut read, mut expired) = (Vec::new(), 0_u64, 0_u64);
-        let before = chrono::Utc::now().timestamp_micros().saturating_sub(self.layout.keep_markers);
+        let before = self.now.saturating_mul(1_000).saturating_sub(self.layout.keep_markers);
         for file in &self.inputs {
             let builder = open(&self.layout, &self.store, file).await?;
             let mut stream = builder.build().map_err(|source| parquet_error(&self.layout, source))?;

@@ -99,6 +99,12 @@ impl Leases {
         Ok(Some(next))
     }
 
+    /// When the storage last heard of the lease, by the storage's own clock, in milliseconds since 1970.
+    pub(super) async fn last_written(&self, table: &Table, epoch: i64) -> Result<i64, TablesError> {
+        let there = table.folder().head(&object(epoch)).await;
+        there.map(|object| object.last_modified.timestamp_millis()).map_err(|source| storage(table, "reading", source))
+    }
+
     /// Somebody else has a greater epoch.
     pub(super) fn lost(&self, table: &Table) {
         self.tables.lock().remove(table.name());

@@ -32,10 +32,11 @@ pub(super) async fn checkpoint(table: &Table) -> Result<u64, TablesError> {
     Ok(version)
 }
 
-/// Deletes commits and checkpoints that no version within the retention needs; gives how many files.
-pub(super) async fn clean_up(table: &Table, retention: Duration) -> Result<u64, TablesError> {
+/// Deletes commits and checkpoints that no version within the retention needs; gives how many files. `now` is in milliseconds
+/// since 1970.
+pub(super) async fn clean_up(table: &Table, retention: Duration, now: i64) -> Result<u64, TablesError> {
     let retention = retention.max(LEAST_LOG_RETENTION);
-    let cutoff = chrono::Utc::now().timestamp_millis() - i64::try_from(retention.as_millis()).unwrap_or(i64::MAX);
+    let cutoff = now - i64::try_from(retention.as_millis()).unwrap_or(i64::MAX);
     let version = table.state().await?.version;
     let deleted = cleanup_expired_logs_for(version, table.log().as_ref(), cutoff, None).await;
     deleted.map(|files| files as u64).map_err(|error| table.delta_error(error))

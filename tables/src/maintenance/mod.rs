@@ -91,12 +91,32 @@ pub struct Maintained {
     pub files_deleted: u64,
 }
 
+/// This machine's clock, and what it would say had it not been set since.
+#[derive(Debug)]
+struct Clock {
+    begun: Instant,
+    said: i64,
+}
+
+impl Clock {
+    fn new() -> Self {
+        Self { begun: Instant::now(), said: chrono::Utc::now().timestamp_millis() }
+    }
+
+    /// In milliseconds since 1970.
+    fn earliest(&self) -> i64 {
+        let passed = i64::try_from(self.begun.elapsed().as_millis()).unwrap_or(i64::MAX);
+        chrono::Utc::now().timestamp_millis().min(self.said.saturating_add(passed))
+    }
+}
+
 /// Maintains the tables of a lake.
 #[derive(Debug)]
 pub struct Maintenance {
     lake: Lake,
     config: MaintenanceConfig,
     leases: Leases,
+    clock: Clock,
     known: Mutex<BTreeMap<TableName, Known>>,
 }
 
@@ -111,7 +131,7 @@ impl Maintenance {
     /// For one process; another one in the same lake takes turns with it, table by table.
     pub fn new(lake: Lake, config: MaintenanceConfig) -> Self {
         let leases = Leases::new(config.lease);
-        Self { lake, config, leases, known: Mutex::default() }
+        Self { lake, config, leases, clock: Clock::new(), known: Mutex::default() }
     }
 
     /// Does what is due for one table. Tables that do not exist in storage yet are left alone.
@@ -142,14 +162,22 @@ impl Maintenance {
         if wants_checkpoint && self.leases.hold(of).await? == Some(epoch) {
             known.checkpoint = Some(log::checkpoint(of).await?);
             done.checkpoints += 1;
-            done.log_files_deleted += log::clean_up(of, self.config.log_retention).await?;
+            let now = self.now(of, epoch).await?;
+            done.log_files_deleted += log::clean_up(of, self.config.log_retention, now).await?;
         }
         if wants_vacuum && self.leases.hold(of).await? == Some(epoch) {
-            done.files_deleted += vacuum::vacuum(of, self.config.file_retention).await?;
+            let now = self.now(of, epoch).await?;
+            done.files_deleted += vacuum::vacuum(of, self.config.file_retention, now).await?;
             known.vacuumed = Some(Instant::now());
         }
         self.known.lock().insert(table.clone(), known);
         Ok(done)
+    }
+
+    /// What time it is, in milliseconds since 1970, for whoever deletes what is old: the earliest of all that may be. A clock
+    /// that is wrong, or jumps, must not make old what a commit is about to add.
+    async fn now(&self, table: &Table, epoch: i64) -> Result<i64, TablesError> {
+        Ok(self.clock.earliest().min(self.leases.last_written(table, epoch).await?))
     }
 
     /// Gives the leases back, so that another process need not wait for their end.
@@ -178,7 +206,8 @@ impl Maintenance {
             }
             let state = table.state().await?;
             let Some(task) = self.plan(table, &state).into_iter().next() else { return Ok(()) };
-            let outputs = table.compacted(&task, self.target(table), state.buckets).await?;
+            let now = self.now(table, epoch).await?;
+            let outputs = table.compacted(&task, self.target(table), state.buckets, now).await?;
             let exchange = Exchange { epoch, inputs: task.inputs, outputs };
             match table.exchange(&exchange).await? {
                 Exchanged::At(_) => {

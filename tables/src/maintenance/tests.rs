@@ -76,13 +76,17 @@ async fn counted(lake: &Lake) -> (i64, i64) {
     (number(0), number(1))
 }
 
+fn now() -> i64 {
+    chrono::Utc::now().timestamp_millis()
+}
+
 /// What a holder has in hand who has read and written, and not committed.
 async fn in_hand(lake: &Lake, epoch: i64, inputs: std::ops::Range<usize>) -> Exchange {
     let table = lake.maintained(&sales()).unwrap();
     let state = table.state().await.unwrap();
     let inputs = state.files[inputs].to_vec();
     let task = Compaction { inputs, bucket: None, into_buckets: false };
-    let outputs = table.compacted(&task, 128 << 20, state.buckets).await.unwrap();
+    let outputs = table.compacted(&task, 128 << 20, state.buckets, now()).await.unwrap();
     Exchange { epoch, inputs: task.inputs, outputs }
 }
 
@@ -134,7 +138,7 @@ async fn a_compaction_that_lost_rows_is_never_committed() {
     of_wrong.path = state.files[3].path.clone();
     wrong[3] = Arc::new(of_wrong);
     let task = Compaction { inputs: wrong, bucket: None, into_buckets: false };
-    let error = table.compacted(&task, 128 << 20, 4).await.err().unwrap().to_string();
+    let error = table.compacted(&task, 128 << 20, 4, now()).await.err().unwrap().to_string();
     assert!(error.contains("read 5 rows where the log says 4"), "{error}");
 }
 
@@ -146,4 +150,50 @@ async fn inputs_are_chosen_of_the_newest_version() {
     let state = lake.maintained(&sales()).unwrap().state().await.unwrap();
     let tasks = plan(&state.files, 128 << 20, false);
     assert_eq!(tasks.iter().map(|task| task.inputs.len()).sum::<usize>(), 20);
+}
+
+const DAY: Duration = Duration::from_secs(24 * 3_600);
+
+/// A lake with a file that somebody has uploaded and not committed yet, eight days ago by the files' clock; and what maintains
+/// it.
+async fn about_to_be_committed(dir: &Path) -> (std::path::PathBuf, Maintenance) {
+    let lake = lake(dir).await;
+    append(&lake, 0..2).await;
+    let file = dir.join("lake/curated/sales/part-about-to-be-committed.parquet");
+    std::fs::write(&file, "rows").unwrap();
+    written(&file, 8 * DAY);
+    let config = MaintenanceConfig { vacuum_every: Duration::ZERO, ..MaintenanceConfig::default() };
+    (file, Maintenance::new(lake, config))
+}
+
+fn written(file: &Path, ago: Duration) {
+    let file = std::fs::File::options().write(true).open(file).unwrap();
+    file.set_modified(std::time::SystemTime::now() - ago).unwrap();
+}
+
+#[tokio::test]
+async fn a_clock_that_is_set_ahead_makes_no_file_old() {
+    let dir = tempfile::tempdir().unwrap();
+    let (file, mut maintenance) = about_to_be_committed(dir.path()).await;
+    // This process has just begun, and by the clock that was eight days ago.
+    maintenance.clock.said -= i64::try_from((8 * DAY).as_millis()).unwrap();
+    assert_eq!(maintenance.pass(&sales()).await.unwrap().files_deleted, 0);
+    assert!(file.exists());
+    maintenance.clock = Clock::new();
+    assert_eq!(maintenance.pass(&sales()).await.unwrap().files_deleted, 1);
+}
+
+#[tokio::test]
+async fn a_clock_ahead_of_the_storages_makes_no_file_old() {
+    let dir = tempfile::tempdir().unwrap();
+    let (file, maintenance) = about_to_be_committed(dir.path()).await;
+    let of = maintenance.lake.maintained(&sales()).unwrap();
+    let epoch = maintenance.leases.hold(of).await.unwrap().unwrap();
+    let lease = dir.path().join(format!("lake/curated/sales/_lakeward/maintenance/{epoch:020}"));
+    // By the storage's clock the lease was written a moment after the file.
+    written(&lease, 8 * DAY);
+    assert_eq!(maintenance.pass(&sales()).await.unwrap().files_deleted, 0);
+    assert!(file.exists());
+    written(&lease, Duration::ZERO);
+    assert_eq!(maintenance.pass(&sales()).await.unwrap().files_deleted, 1);
 }

@@ -15,14 +15,14 @@ use super::{LEAST_FILE_RETENTION, MOST_FILE_RETENTION};
 use crate::TablesError;
 use crate::delta::{REBUILT, Table};
 
-/// Gives how many files were deleted.
-pub(super) async fn vacuum(table: &Table, retention: Duration) -> Result<u64, TablesError> {
+/// Gives how many files were deleted; `now` is in milliseconds since 1970.
+pub(super) async fn vacuum(table: &Table, retention: Duration, now: i64) -> Result<u64, TablesError> {
     let storage =
         |action: &str, source| TablesError::Storage { action: format!("{action} of {}", table.name()), source };
     let retention = retention.clamp(LEAST_FILE_RETENTION, MOST_FILE_RETENTION);
     let retention = i64::try_from(retention.as_millis()).unwrap_or(i64::MAX);
     // The files are listed before the log is read: what is added between the two is in the log.
-    let cutoff = chrono::Utc::now().timestamp_millis() - retention;
+    let cutoff = now - retention;
     let old: Vec<_> = table
         .folder()
         .list(None)

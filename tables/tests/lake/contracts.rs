@@ -185,3 +185,25 @@ fn the_shipped_lakehouse_is_without_problems() {
     let told = Lakehouse::load(&dir).err().unwrap_or_default();
     assert!(told.is_empty(), "{}", told.iter().map(|p| format!("{p}\n")).collect::<String>());
 }
+
+#[test]
+fn a_format_belongs_to_a_string_of_a_payload_and_is_one_that_is_known() {
+    let told = |from: &str, to: &str, of: &str, file: &str| {
+        problems(|dir| fs::write(dir.join(file), replace(of, from, to)).unwrap()).join("; ")
+    };
+    let raw = |from: &str, to: &str| told(from, to, RAW, "contracts/raw/shop.sale.odcs.yaml");
+    let id = "{name: id, logicalType: string";
+    let with = |options: &str| format!("{id}, logicalTypeOptions: {options}");
+    assert_eq!(raw(id, &with("{format: fhir_date}")), "");
+    let unknown = raw(id, &with("{format: fhir_day}"));
+    assert!(unknown.contains("unknown format 'fhir_day'; known are fhir_date and fhir_instant"), "{unknown}");
+    assert!(raw(id, &with("{}")).contains("lacks 'format'"));
+    assert!(raw(id, &with("{maxLength: 3}")).contains("unknown key 'maxLength' in logicalTypeOptions"));
+    let number = "logicalType: number";
+    let of_a_number = raw(number, &format!("{number}, logicalTypeOptions: {{format: fhir_date}}"));
+    assert!(of_a_number.contains("format 'fhir_date' belongs to a string"), "{of_a_number}");
+    let column = "logicalType: string";
+    let of_a_column = format!("{column}, logicalTypeOptions: {{format: fhir_date}}");
+    let curated = told(column, &of_a_column, SALES, "contracts/curated/sales.odcs.yaml");
+    assert!(curated.contains("logicalTypeOptions belong to the fields of a payload"), "{curated}");
+}

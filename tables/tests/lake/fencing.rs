@@ -1,9 +1,11 @@
 //! Positions: refusing, restarting, racing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use lakeward_tables::maintenance::{Maintenance, MaintenanceConfig};
 use lakeward_tables::{Change, TableName, TablesError};
+
+use serde_json::Value;
 
 use crate::clinic::{lake, number, raw_rows, sale_rows, sales, step};
 
@@ -136,24 +138,53 @@ async fn positions_survive_a_checkpoint() {
     assert_eq!(number(&reader, &sales(), "SELECT count(*) FROM t WHERE n >= 100").await, 10);
 }
 
+/// A commit costs what came since the last, however long the log is.
+#[tokio::test]
+async fn a_commit_reads_nothing_of_the_log_but_what_came_since_the_last() {
+    let dir = tempfile::tempdir().unwrap();
+    let (one, two) = (lake(dir.path()).await, lake(dir.path()).await);
+    for n in 0..50 {
+        one.commit(&sales(), append(n, n + 1)).await.unwrap();
+    }
+    assert_eq!(two.next_offsets(&sales(), "main", "shop.sale").await.unwrap()[&0], 50);
+    // The table was made by version 0.
+    for version in 0..50 {
+        std::fs::remove_file(dir.path().join(format!("lake/curated/sales/_delta_log/{version:020}.json"))).unwrap();
+    }
+    one.commit(&sales(), append(50, 51)).await.unwrap();
+    two.commit(&sales(), append(51, 52)).await.unwrap();
+    one.commit(&sales(), append(52, 53)).await.unwrap();
+    assert_eq!(one.row_count(&sales()).await.unwrap(), 53);
+}
+
 #[tokio::test]
 async fn what_the_contract_keeps_from_the_log_is_not_in_the_log() {
     let dir = tempfile::tempdir().unwrap();
     let lake = lake(dir.path()).await;
     lake.commit(&sales(), append(0, 5)).await.unwrap();
     lake.commit(&raw(), Change::Append { rows: vec![raw_rows(0, 0..3)], progress: vec![step(0, 0, 3)] }).await.unwrap();
-    let mut read = 0;
-    for log in ["curated/sales", "raw/shop_sale"] {
+    // Of these alone a contract allows bounds.
+    let allowed: [(&str, &[&str]); 2] =
+        [("curated/sales", &["n"]), ("raw/shop_sale", &["ingested_at", "offset", "partition", "timestamp"])];
+    for (log, allowed) in allowed {
+        let mut bounds = BTreeSet::new();
         for file in std::fs::read_dir(dir.path().join("lake").join(log).join("_delta_log")).unwrap() {
             let path = file.unwrap().path();
             if path.extension().is_some_and(|e| e == "json") {
                 let text = std::fs::read_to_string(path).unwrap();
-                assert!(!text.contains("buyer 1") && !text.contains("a2V5"), "{text}");
-                read += usize::from(text.contains("minValues"));
+                assert!(!text.contains("buyer ") && !text.contains("a2V5"), "{text}");
+                for action in text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()) {
+                    let Some(statistics) = action["add"]["stats"].as_str() else { continue };
+                    let statistics: Value = serde_json::from_str(statistics).unwrap();
+                    for kind in ["minValues", "maxValues"] {
+                        bounds.extend(statistics[kind].as_object().unwrap().keys().cloned());
+                    }
+                }
             }
         }
+        let known: Vec<&str> = bounds.iter().map(String::as_str).filter(|name| !name.starts_with("_lw_")).collect();
+        assert!(!known.is_empty() && known.iter().all(|name| allowed.contains(name)), "{log}: {known:?}");
     }
-    assert_eq!(read, 2);
 }
 
 fn raw() -> TableName {

@@ -1,9 +1,10 @@
 //! Upsert: the newest event of a key is its row.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use arrow::array::AsArray;
 use arrow::datatypes::Int64Type;
+use lakeward_tables::maintenance::{Maintenance, MaintenanceConfig};
 use lakeward_tables::{Change, Lake, TablesError};
 use proptest::prelude::*;
 
@@ -98,6 +99,46 @@ async fn writers_of_the_same_buckets_lose_no_update() {
     }
     let lake = lake(dir.path()).await;
     assert_eq!(rows(&lake).await.len(), 12);
+}
+
+/// A merge costs what its keys' buckets hold, and not what the table does.
+#[tokio::test]
+async fn a_merge_writes_the_bucket_of_its_key_anew_and_touches_no_other() {
+    let dir = tempfile::tempdir().unwrap();
+    let lake = lake(dir.path()).await;
+    let now = chrono::Utc::now().timestamp_micros();
+    for n in 0..40 {
+        let many: Vec<Visit> = (0..50).map(|m| visit(&format!("{n}-{m}"), Some(1), now, n * 50 + m)).collect();
+        upsert(&lake, &many, n * 50, (n + 1) * 50).await.unwrap();
+    }
+    let config = MaintenanceConfig { target_file_size: 64 << 10, ..MaintenanceConfig::default() };
+    assert!(Maintenance::new(lake.clone(), config).pass(&buyers()).await.unwrap().compactions > 0);
+    let before = lake.fresh_snapshot(&buyers()).await.unwrap();
+    upsert(&lake, &[visit("7-7", Some(2), now + 1, 2_000)], 2_000, 2_001).await.unwrap();
+    let after = lake.fresh_snapshot(&buyers()).await.unwrap();
+    let log = dir.path().join(format!("lake/curated/buyers/_delta_log/{:020}.json", after.version));
+    let log = std::fs::read_to_string(log).unwrap();
+    let removed: Vec<&str> = log.lines().filter(|line| line.starts_with("{\"remove\"")).collect();
+    let buckets: BTreeSet<&str> =
+        removed.iter().map(|line| line.split("_lw_bucket=").nth(1).unwrap()).map(|rest| &rest[..1]).collect();
+    assert_eq!(buckets.len(), 1, "{log}");
+    assert!(
+        before.files >= 8 && removed.len() < before.files / 4,
+        "{} of {} files: {log}",
+        removed.len(),
+        before.files
+    );
+    assert_eq!(number(&lake, &buyers(), "SELECT sum(visits) FROM t").await, 2_001);
+    // Of the others it reads nothing either.
+    let kept = format!("_lw_bucket={}", buckets.first().unwrap());
+    for entry in std::fs::read_dir(dir.path().join("lake/curated/buyers")).unwrap() {
+        let entry = entry.unwrap();
+        let name = entry.file_name().into_string().unwrap();
+        if name.starts_with("_lw_bucket=") && name != kept {
+            std::fs::remove_dir_all(entry.path()).unwrap();
+        }
+    }
+    upsert(&lake, &[visit("7-7", Some(3), now + 2, 2_001)], 2_001, 2_002).await.unwrap();
 }
 
 fn visits() -> impl Strategy<Value = Vec<Vec<Visit>>> {

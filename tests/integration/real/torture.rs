@@ -1,4 +1,4 @@
-//! Ingest under kills and faults, in short (`make torture` does it at length), and hard situations, one by one. What
+//! Ingest under kills and faults, in short (`make torture` does it at length), and hard situations and outages, one by one. What
 //! happens and what is compared stands in `tests/torture`.
 
 use std::ffi::OsStr;
@@ -75,4 +75,37 @@ async fn aborted_and_open_transactions_are_not_read_and_their_holes_are_no_lag()
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_a_compacted_topic_still_has_is_read_once() {
     situation("compacted").await;
+}
+
+async fn outage(name: &str) {
+    let Some(parts) = parts().await else { return };
+    let run = parts.configure("outages", &[]);
+    check("torture.outages", &run, &[OsStr::new(name), OsStr::new("--binary"), OsStr::new(BINARY)]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn credentials_that_expire_are_waited_for() {
+    outage("credentials").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_storage_or_disk_that_is_read_only_is_waited_for() {
+    outage("read_only").await;
+    outage("disk_read_only").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_storage_or_disk_that_is_full_is_waited_for() {
+    outage("storage_full").await;
+    outage("disk_full").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_broker_that_hangs_is_named_and_waited_for() {
+    outage("broker_silent").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_clock_that_jumps_loses_nothing_and_makes_nothing_old() {
+    outage("clock").await;
 }
