@@ -12,3 +12,4 @@ mod maintenance;
 mod reading;
 mod rebuild;
 mod upserts;
+mod walking;
