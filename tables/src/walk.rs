@@ -16,10 +16,12 @@ use arrow::compute::{concat_batches, filter_record_batch};
 use arrow::datatypes::{Int32Type, Int64Type};
 use arrow::error::ArrowError;
 use futures::TryStreamExt;
+use parquet::arrow::ProjectionMask;
+use parquet::arrow::arrow_reader::{ArrowPredicateFn, RowFilter};
 use parquet::arrow::async_reader::ParquetRecordBatchStream;
 use tokio::runtime::Handle;
 
-use crate::delta::parquet_file::{open, parquet_error};
+use crate::delta::parquet_file::{open, open_by_pages, parquet_error};
 use crate::delta::physical::from_file;
 use crate::delta::stored_file::StoredFile;
 use crate::{Lake, TableName, TablesError, raw_schema};
@@ -209,14 +211,33 @@ impl RawWalk {
         let table = self.lake.table(&self.wanted.table)?;
         match step {
             Step::Mixed { files, offsets } => Ok(Reading::Mixed(Mixed::new(table.of_files(files), offsets))),
-            Step::File(file) => {
-                let builder = open(&table.layout, table.folder(), &file).await?;
+            Step::File { file, whole } => {
+                let builder = match whole {
+                    true => open(&table.layout, table.folder(), &file).await?,
+                    false => open_by_pages(&table.layout, table.folder(), &file).await?,
+                };
                 let size: i64 = builder.metadata().row_groups().iter().map(|group| group.total_byte_size()).sum();
                 let of_row = (size.max(0) as u64 / file.rows.max(1)).max(1);
-                let builder = builder.with_batch_size((BYTES / of_row as usize).clamp(1, ROWS));
+                let mut builder = builder.with_batch_size((BYTES / of_row as usize).clamp(1, ROWS));
+                if !whole {
+                    let groups = self.wanted.groups(table, builder.metadata());
+                    let filter = self.filter(Wanted::mask(table, builder.parquet_schema()));
+                    builder = builder.with_row_groups(groups).with_row_filter(filter);
+                }
                 Ok(Reading::File(builder.build().map_err(|source| parquet_error(&table.layout, source))?))
             }
         }
+    }
+
+    /// Positions are read first: of payloads only the pages that are needed.
+    fn filter(&self, positions: ProjectionMask) -> RowFilter {
+        let (lake, wanted) = (self.lake.clone(), self.wanted.clone());
+        let is_wanted = ArrowPredicateFn::new(positions, move |rows: RecordBatch| {
+            let foreign = |error: TablesError| ArrowError::ExternalError(Box::new(error));
+            let layout = &lake.table(&wanted.table).map_err(foreign)?.layout;
+            wanted.are_among(&from_file(layout, &rows).map_err(foreign)?)
+        });
+        RowFilter::new(vec![Box::new(is_wanted)])
     }
 }
 

@@ -10,6 +10,9 @@ use std::sync::Arc;
 use datafusion::common::ScalarValue;
 use futures::{StreamExt, TryStreamExt, stream};
 use parquet::arrow::ProjectionMask;
+use parquet::file::metadata::{ParquetMetaData, RowGroupMetaData};
+use parquet::file::statistics::Statistics;
+use parquet::schema::types::SchemaDescriptor;
 use tokio::runtime::Handle;
 
 use super::{Wanted, positions};
@@ -25,8 +28,8 @@ const AT_ONCE: usize = 8;
 /// What is read next.
 #[derive(Debug)]
 pub(super) enum Step {
-    /// A file from its beginning to its end.
-    File(Arc<DataFile>),
+    /// A file from its beginning to its end; whether all of its rows are wanted.
+    File { file: Arc<DataFile>, whole: bool },
     /// Files of which none follows all others, with the offsets that they hold.
     Mixed { files: Vec<Arc<DataFile>>, offsets: BTreeMap<i32, Range<i64>> },
 }
@@ -36,6 +39,8 @@ pub(super) enum Step {
 struct Spans {
     file: Arc<DataFile>,
     of: BTreeMap<i32, RangeInclusive<i64>>,
+    /// Rows that are wanted.
+    rows: u64,
     /// Whether the offsets of each partition rise from its beginning to its end.
     rising: bool,
 }
@@ -68,20 +73,49 @@ fn may_hold(table: &Table, file: &DataFile, wanted: &Wanted) -> bool {
         };
         Some(number(statistics.min_value.get_value())?..=number(statistics.max_value.get_value())?)
     };
-    let (partitions, offsets) = (bounds("partition"), bounds("offset"));
-    wanted.offsets.iter().any(|(partition, range)| {
-        partitions.as_ref().is_none_or(|bounds| bounds.contains(&i64::from(*partition)))
-            && offsets.as_ref().is_none_or(|bounds| *bounds.start() < range.end && range.start <= *bounds.end())
-    })
+    wanted.may_be_within(bounds("partition"), bounds("offset"))
+}
+
+type Bounds = Option<RangeInclusive<i64>>;
+
+impl Wanted {
+    /// Whether rows with such partitions and offsets may be wanted; without bounds they may be any.
+    fn may_be_within(&self, partitions: Bounds, offsets: Bounds) -> bool {
+        self.offsets.iter().any(|(partition, range)| {
+            partitions.as_ref().is_none_or(|bounds| bounds.contains(&i64::from(*partition)))
+                && offsets.as_ref().is_none_or(|bounds| *bounds.start() < range.end && range.start <= *bounds.end())
+        })
+    }
+
+    /// The row groups of a file that may hold something that is wanted.
+    pub(super) fn groups(&self, table: &Table, file: &ParquetMetaData) -> Vec<usize> {
+        let columns = file.file_metadata().schema_descr().columns();
+        let bounds = |group: &RowGroupMetaData, column: &str| {
+            let at = columns.iter().position(|c| c.path().string() == table.layout.stored_name(column))?;
+            match group.column(at).statistics()? {
+                Statistics::Int32(bounds) => Some(i64::from(*bounds.min_opt()?)..=i64::from(*bounds.max_opt()?)),
+                Statistics::Int64(bounds) => Some(*bounds.min_opt()?..=*bounds.max_opt()?),
+                _ => None,
+            }
+        };
+        let groups = file.row_groups().iter().enumerate();
+        let may = |group| self.may_be_within(bounds(group, "partition"), bounds(group, "offset"));
+        groups.filter(|(_, group)| may(group)).map(|(at, _)| at).collect()
+    }
+
+    /// The columns that tell whether a row is wanted.
+    pub(super) fn mask(table: &Table, file: &SchemaDescriptor) -> ProjectionMask {
+        let columns = ["source", "topic", "partition", "offset"].map(|name| table.layout.stored_name(name));
+        ProjectionMask::columns(file, columns)
+    }
 }
 
 async fn spans(table: &Table, file: &Arc<DataFile>, wanted: &Wanted) -> Result<Spans, TablesError> {
     let failed = |source| parquet_error(&table.layout, source);
     let builder = open(&table.layout, table.folder(), file).await?;
-    let columns = ["source", "topic", "partition", "offset"].map(|name| table.layout.stored_name(name));
-    let mask = ProjectionMask::columns(builder.parquet_schema(), columns);
-    let mut stream = builder.with_projection(mask).build().map_err(failed)?;
-    let mut spans = Spans { file: Arc::clone(file), of: BTreeMap::new(), rising: true };
+    let (mask, groups) = (Wanted::mask(table, builder.parquet_schema()), wanted.groups(table, builder.metadata()));
+    let mut stream = builder.with_projection(mask).with_row_groups(groups).build().map_err(failed)?;
+    let mut spans = Spans { file: Arc::clone(file), of: BTreeMap::new(), rows: 0, rising: true };
     while let Some(batch) = stream.try_next().await.map_err(failed)? {
         let rows = wanted.from(&from_file(&table.layout, &batch)?)?;
         let (partitions, offsets) = positions(&rows).map_err(|error| wanted.arrow(error))?;
@@ -92,6 +126,7 @@ async fn spans(table: &Table, file: &Arc<DataFile>, wanted: &Wanted) -> Result<S
 
 impl Spans {
     fn add(&mut self, partition: i32, offset: i64) {
+        self.rows += 1;
         let Some(span) = self.of.get_mut(&partition) else {
             self.of.insert(partition, offset..=offset);
             return;
@@ -165,7 +200,7 @@ fn offsets<'a>(files: impl IntoIterator<Item = &'a Spans>) -> BTreeMap<i32, Rang
 
 fn step(files: Vec<&Spans>) -> Step {
     match files.as_slice() {
-        [one] if one.rising => Step::File(Arc::clone(&one.file)),
+        [one] if one.rising => Step::File { file: Arc::clone(&one.file), whole: one.rows == one.file.rows },
         some => {
             let offsets = offsets(some.iter().copied());
             Step::Mixed { files: some.iter().map(|spans| Arc::clone(&spans.file)).collect(), offsets }
@@ -180,7 +215,7 @@ mod tests {
     /// A file with these events, in this order.
     fn file(events: &[(i32, i64)]) -> Spans {
         let file = Arc::new(DataFile::of_size(1, None));
-        let mut spans = Spans { file, of: BTreeMap::new(), rising: true };
+        let mut spans = Spans { file, of: BTreeMap::new(), rows: 0, rising: true };
         events.iter().for_each(|(partition, offset)| spans.add(*partition, *offset));
         spans
     }
@@ -190,7 +225,7 @@ mod tests {
         let known: Vec<Arc<DataFile>> = files.iter().map(|spans| Arc::clone(&spans.file)).collect();
         let number = |file: &Arc<DataFile>| known.iter().position(|other| Arc::ptr_eq(other, file)).unwrap();
         let read = |step: &Step| match step {
-            Step::File(file) => vec![number(file)],
+            Step::File { file, .. } => vec![number(file)],
             Step::Mixed { files, .. } => files.iter().map(number).collect(),
         };
         in_order(files).iter().map(read).collect()
@@ -218,7 +253,7 @@ mod tests {
     #[test]
     fn a_file_whose_offsets_do_not_rise_is_sorted() {
         let steps = in_order(vec![file(&[(0, 3), (1, 0), (0, 4)]), file(&[(0, 8), (1, 2), (0, 7)])]);
-        assert!(matches!(&steps[0], Step::File(_)));
+        assert!(matches!(&steps[0], Step::File { .. }));
         let Step::Mixed { files, offsets } = &steps[1] else { panic!("{steps:?}") };
         assert_eq!((files.len(), offsets), (1, &BTreeMap::from([(0, 7..9), (1, 2..3)])));
     }

@@ -136,3 +136,35 @@ async fn offsets_without_events_are_passed_and_others_events_left_out() {
     let elsewhere = lake.walk_raw(&raw(), "other", TOPIC, all).await.unwrap().next().await.unwrap().unwrap();
     assert_eq!(elsewhere.0.rows.num_rows(), 0);
 }
+
+#[tokio::test]
+async fn after_a_file_could_not_be_read_another_walk_goes_on_where_the_last_events_ended() {
+    let dir = tempfile::tempdir().unwrap();
+    let lake = lake(dir.path()).await;
+    let folder = dir.path().join("lake/raw/shop_sale");
+    let parquet = || -> Vec<std::path::PathBuf> {
+        let files = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path());
+        files.filter(|path| path.extension().is_some_and(|ending| ending == "parquet")).collect()
+    };
+    lake.commit(&raw(), Change::Append { rows: vec![raw_rows(0, 0..50_000)], progress: vec![step(0, 0, 50_000)] })
+        .await
+        .unwrap();
+    let first = parquet();
+    lake.commit(
+        &raw(),
+        Change::Append { rows: vec![raw_rows(0, 50_000..50_010)], progress: vec![step(0, 50_000, 50_010)] },
+    )
+    .await
+    .unwrap();
+    let second = parquet().into_iter().find(|path| !first.contains(path)).unwrap();
+
+    let all = BTreeMap::from([(0, 0..50_010)]);
+    let walk_on = lake.walk_raw(&raw(), SOURCE, TOPIC, all.clone()).await.unwrap();
+    let (window, walk_on) = walk_on.next().await.unwrap().unwrap();
+    assert_eq!(window.ranges, BTreeMap::from([(0, 0..50_000)]));
+    std::fs::rename(&second, second.with_extension("away")).unwrap();
+    walk_on.next().await.unwrap_err();
+    std::fs::rename(second.with_extension("away"), &second).unwrap();
+    let rest = BTreeMap::from([(0, 50_000..50_010)]);
+    assert_eq!(in_order(&walk(&lake, &rest).await, &rest).len(), 10);
+}
