@@ -110,7 +110,7 @@ def plain(folder: Path, megabytes: float, poison: int) -> None:
 
 
 def secured(folder: Path, megabytes: float, poison: int) -> None:
-    parts = Parts(folder, {"kafka", "s3"})
+    parts = Parts(folder, {"kafka", "s3"}, measured=True)
     try:
         parts.up()
         kafka = parts.running["kafka"]

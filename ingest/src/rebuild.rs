@@ -3,25 +3,20 @@
 //! Dead letters stay what they are: of events that stand there no row is made. An event that gave rows and would give none
 //! under today's contracts is told, and then nothing is changed: its rows would be gone without a word.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use arrow::array::{AsArray, BooleanArray, RecordBatch};
-use arrow::compute::{concat_batches, filter_record_batch};
-use arrow::datatypes::Int64Type;
-use datafusion::physical_plan::common::collect;
-use lakeward_tables::{
-    Change, Lake, Mode, Progress, Rebuild, TableContract, TableName, TablesError, TopicContract, raw_schema,
-};
+use arrow::compute::filter_record_batch;
+use arrow::datatypes::{Int32Type, Int64Type};
+use lakeward_tables::{Change, Lake, Mode, Progress, RawWindow, Rebuild, TableContract, TableName, TopicContract};
 
-use crate::buffer::{Range, Ranges};
+use crate::buffer::Range;
 use crate::changes::curated_rows;
 use crate::engine::{Engine, tables_of};
 use crate::error::IngestError;
 use crate::registry::{Registry, Schemas};
-
-/// How many offsets are read at once.
-const WINDOW: i64 = 50_000;
+use crate::replay::ranges;
 
 /// A table was made again, or would have lost rows by it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -106,34 +101,27 @@ impl Work<'_> {
         let mut engine = Engine::new(&lakehouse, topic, Schemas::at_once(self.registry.clone())).await?;
         let (stands, made) = (self.rebuild.stands(&topic.topic).await?, self.rebuild.made(&topic.topic).await?);
         for (source, partitions) in stands {
-            for (partition, next) in partitions {
-                let mut from = made.get(&source).and_then(|made| made.get(&partition)).copied().unwrap_or(0);
-                while from < next {
-                    let range = Range { from, next: next.min(from + WINDOW) };
-                    from = self.window(topic, &mut engine, &source, partition, range, next).await?;
-                }
+            let at = |partition| made.get(&source).and_then(|made| made.get(&partition)).copied().unwrap_or(0);
+            let due = partitions.into_iter().map(|(partition, next)| (partition, at(partition)..next)).collect();
+            let mut walk = self.lake.walk_raw(&topic.table, &source, &topic.topic, due).await?;
+            while let Some((window, rest)) = walk.next().await? {
+                self.window(topic, &mut engine, &source, window).await?;
+                walk = rest;
             }
         }
         Ok(())
     }
 
-    /// Brings the events of one range over; gives where the next one begins.
+    /// Brings some events over.
     async fn window(
         &mut self,
         topic: &TopicContract,
         engine: &mut Engine,
         source: &str,
-        partition: i32,
-        range: Range,
-        end: i64,
-    ) -> Result<i64, IngestError> {
-        let rows = self.living(topic, source, partition, range).await?;
-        let mut next = range.next;
-        if rows.num_rows() == 0 && next < end {
-            // Kafka's first offset may be thousands of windows away from 0.
-            let first = self.lake.first_raw_offset(&topic.table, source, &topic.topic, partition, next, end).await?;
-            next = first.unwrap_or(end);
-        }
+        window: RawWindow,
+    ) -> Result<(), IngestError> {
+        let due = ranges(&window);
+        let rows = self.living(topic, source, window).await?;
         let outcome = engine.process(&rows).await?;
         for reason in outcome.faults.values() {
             let code = reason.split_once(": ").map_or(reason.as_str(), |(code, _)| code);
@@ -142,11 +130,15 @@ impl Work<'_> {
         let lakehouse = self.lake.lakehouse();
         let place = tables_of(lakehouse, &topic.topic).iter().position(|table| table.name == self.table.name);
         let made = place.and_then(|place| outcome.tables.get(place)).ok_or(IngestError::Ended("a table of a topic"))?;
-        let due = Ranges::from([(partition, range)]);
         let made = curated_rows(&rows, &due, self.table, made, &outcome.tombstones)?;
-        let step =
-            Progress { source: source.to_owned(), topic: topic.topic.clone(), partition, from: range.from, next };
-        let (rows_made, progress) = (made, vec![step]);
+        let step = |(partition, range): (&i32, &Range)| Progress {
+            source: source.to_owned(),
+            topic: topic.topic.clone(),
+            partition: *partition,
+            from: range.from,
+            next: range.next,
+        };
+        let (rows_made, progress) = (made, due.iter().map(step).collect());
         self.rebuild
             .commit(match self.table.mode {
                 Mode::Append => Change::Append { rows: rows_made, progress },
@@ -156,24 +148,24 @@ impl Work<'_> {
             .await?;
         self.events += rows.num_rows() as u64;
         (self.told)(self.events);
-        Ok(next)
+        Ok(())
     }
 
-    /// The events of a range without those that are dead letters.
-    async fn living(
-        &self,
-        topic: &TopicContract,
-        source: &str,
-        partition: i32,
-        range: Range,
-    ) -> Result<RecordBatch, IngestError> {
-        let (from, to) = (range.from, range.next);
-        let dead = self.lake.offsets(&topic.dead_letter, source, &topic.topic, partition, from..to).await?;
-        let stream = self.lake.raw_rows(&topic.table, source, &topic.topic, partition, from, to).await?;
-        let failed = |source| TablesError::Query { table: topic.table.clone(), source: Box::new(source) };
-        let rows = concat_batches(&raw_schema(), &collect(stream).await.map_err(failed)?)?;
-        let offsets = rows.column(rows.schema_ref().index_of("offset")?).as_primitive::<Int64Type>();
-        let lives: BooleanArray = offsets.values().iter().map(|offset| Some(!dead.contains(offset))).collect();
-        Ok(filter_record_batch(&rows, &lives)?)
+    /// The events of a window without those that are dead letters.
+    async fn living(&self, topic: &TopicContract, source: &str, window: RawWindow) -> Result<RecordBatch, IngestError> {
+        let mut dead = BTreeSet::new();
+        for (partition, range) in window.ranges {
+            let offsets = self.lake.offsets(&topic.dead_letter, source, &topic.topic, partition, range).await?;
+            dead.extend(offsets.into_iter().map(|offset| (partition, offset)));
+        }
+        if dead.is_empty() {
+            return Ok(window.rows);
+        }
+        let column = |name: &str| Ok::<_, IngestError>(window.rows.column(window.rows.schema_ref().index_of(name)?));
+        let partitions = column("partition")?.as_primitive::<Int32Type>().values();
+        let offsets = column("offset")?.as_primitive::<Int64Type>().values();
+        let lives = |(partition, offset): (&i32, &i64)| Some(!dead.contains(&(*partition, *offset)));
+        let lives: BooleanArray = partitions.iter().zip(offsets).map(lives).collect();
+        Ok(filter_record_batch(&window.rows, &lives)?)
     }
 }

@@ -1,76 +1,67 @@
 //! Events read again from a raw table, for tables that are behind it.
 
-use arrow::array::RecordBatch;
-use arrow::compute::concat_batches;
-use datafusion::physical_plan::common::collect;
-use lakeward_tables::{TableName, TablesError, raw_schema};
+use std::collections::BTreeMap;
+use std::ops;
 
-use crate::buffer::Range;
+use arrow::array::RecordBatch;
+use lakeward_tables::{RawWalk, RawWindow, TableName, TablesError};
+
+use crate::buffer::{Range, Ranges};
 use crate::sink::{Attempt, Unwritten, Writing};
 
-/// How many offsets are read at once.
-const WINDOW: i64 = 50_000;
-
-/// One partition of a raw table, from where a table stands to where raw stands, in order.
+/// Partitions of a raw table, each from where a table stands to where raw stands.
 pub(crate) struct Replay {
     raw: TableName,
     writing: Writing,
-    partition: i32,
-    left: Range,
+    left: Ranges,
+    /// The way that is left, unless it must be looked for (again).
+    walk: Option<RawWalk>,
+}
+
+/// The ranges as the raw table is asked for them.
+pub(crate) fn offsets(ranges: &Ranges) -> BTreeMap<i32, ops::Range<i64>> {
+    ranges.iter().map(|(partition, range)| (*partition, range.from..range.next)).collect()
+}
+
+/// What a window of a raw table stands for.
+pub(crate) fn ranges(window: &RawWindow) -> Ranges {
+    let of = |range: &ops::Range<i64>| Range { from: range.start, next: range.end };
+    window.ranges.iter().map(|(partition, range)| (*partition, of(range))).collect()
 }
 
 impl Replay {
-    pub(crate) fn new(raw: TableName, writing: &Writing, partition: i32, left: Range) -> Self {
-        Replay { raw, writing: writing.clone(), partition, left }
+    pub(crate) fn new(raw: TableName, writing: &Writing, left: Ranges) -> Self {
+        Replay { raw, writing: writing.clone(), left, walk: None }
     }
 
-    /// The next events and the range they stand for, which may be longer than they are: offsets may be missing.
-    pub(crate) async fn next(&mut self) -> Result<Option<(RecordBatch, Range)>, Unwritten> {
-        if self.left.from >= self.left.next {
-            return Ok(None);
-        }
+    /// The next events and the ranges they stand for, which may be longer than they are: offsets may be missing.
+    pub(crate) async fn next(&mut self) -> Result<Option<(RecordBatch, Ranges)>, Unwritten> {
         let mut attempt =
             Attempt::new(&self.writing, format!("{} cannot be read", self.raw), format!("replay {}", self.raw));
-        let from = self.left.from;
         loop {
-            let window = Range { from: self.left.from, next: self.left.next.min(self.left.from + WINDOW) };
-            match self.window(window).await {
-                Ok(rows) => {
+            match self.window().await {
+                Ok(None) => return Ok(None),
+                Ok(Some(window)) => {
                     attempt.over();
-                    self.left.from = window.next;
-                    if rows.num_rows() > 0 || window.next == self.left.next {
-                        return Ok(Some((rows, Range { from, next: window.next })));
+                    let ranges = ranges(&window);
+                    for (partition, range) in &ranges {
+                        self.left.entry(*partition).and_modify(|left| left.from = range.next);
                     }
-                    // Kafka's first offset may be thousands of windows away from 0.
-                    self.left.from = self.first(window.next).await?;
+                    return Ok(Some((window.rows, ranges)));
                 }
                 Err(error) => attempt.again(&error).await?,
             }
         }
     }
 
-    /// Where the next event stands; one before the end where there is none, so that the last window has something to end.
-    async fn first(&self, from: i64) -> Result<i64, Unwritten> {
-        let mut attempt =
-            Attempt::new(&self.writing, format!("{} cannot be read", self.raw), format!("replay {}", self.raw));
+    async fn window(&mut self) -> Result<Option<RawWindow>, TablesError> {
         let Writing { lake, source, topic, .. } = &self.writing;
-        loop {
-            match lake.first_raw_offset(&self.raw, source, topic, self.partition, from, self.left.next).await {
-                Ok(first) => {
-                    attempt.over();
-                    return Ok(first.unwrap_or(self.left.next - 1).max(from));
-                }
-                Err(error) => attempt.again(&error).await?,
-            }
-        }
-    }
-
-    async fn window(&self, range: Range) -> Result<RecordBatch, TablesError> {
-        let Writing { lake, source, topic, .. } = &self.writing;
-        let table = || self.raw.clone();
-        let stream = lake.raw_rows(&self.raw, source, topic, self.partition, range.from, range.next).await?;
-        let batches =
-            collect(stream).await.map_err(|source| TablesError::Query { table: table(), source: Box::new(source) })?;
-        concat_batches(&raw_schema(), &batches).map_err(|source| TablesError::Arrow { table: table(), source })
+        let walk = match self.walk.take() {
+            Some(walk) => walk,
+            None => lake.walk_raw(&self.raw, source, topic, offsets(&self.left)).await?,
+        };
+        let Some((window, walk)) = walk.next().await? else { return Ok(None) };
+        self.walk = Some(walk);
+        Ok(Some(window))
     }
 }

@@ -126,10 +126,7 @@ impl TopicTask {
             self.looked_back = true;
         }
         self.refresh().await?;
-        for partition in partitions {
-            self.catch_up(*partition).await?;
-        }
-        Ok(())
+        self.catch_up(partitions).await
     }
 
     async fn refresh(&mut self) -> Result<(), Abandoned> {
@@ -154,31 +151,43 @@ impl TopicTask {
             let (committed, broken) = (Arc::clone(&self.committed), Arc::clone(&self.broken));
             let mut other = TopicTask::new(lakehouse, contract, engine, writing, committed, broken);
             other.refresh().await?;
-            for partition in other.raw.partitions() {
-                other.catch_up(partition).await?;
-            }
+            let partitions = other.raw.partitions();
+            other.catch_up(&partitions).await?;
             self.engine = other.engine.take();
         }
         Ok(())
     }
 
     /// Brings the tables that are behind the raw table up to where it stands.
-    async fn catch_up(&mut self, partition: i32) -> Result<(), Unwritten> {
-        let Some(until) = self.raw.position(partition) else { return Ok(()) };
-        let derived = self.curated.iter().map(|(_, writer)| writer).chain([&self.dead_letter]);
-        let at = derived.map(|writer| writer.position(partition).unwrap_or(0)).min().unwrap_or(until);
-        if at >= until {
+    async fn catch_up(&mut self, partitions: &[i32]) -> Result<(), Unwritten> {
+        let mut behind = Ranges::new();
+        for partition in partitions {
+            let Some(until) = self.raw.position(*partition) else { continue };
+            let derived = self.curated.iter().map(|(_, writer)| writer).chain([&self.dead_letter]);
+            let at = derived.map(|writer| writer.position(*partition).unwrap_or(0)).min().unwrap_or(until);
+            if at < until {
+                tracing::info!(topic = self.contract.topic, partition, from = at, until, "tables catch up with raw");
+                behind.insert(*partition, Range { from: at, next: until });
+            }
+        }
+        if behind.is_empty() {
             return Ok(());
         }
-        tracing::info!(topic = self.contract.topic, partition, from = at, until, "tables catch up with raw");
-        let mut replay =
-            Replay::new(self.raw.name().clone(), &self.writing, partition, Range { from: at, next: until });
-        while let Some((rows, range)) = replay.next().await? {
-            let ranges = Ranges::from([(partition, range)]);
-            let outcome = self.process(&rows).await?;
-            self.derive_or_isolate(rows, ranges, outcome).await?;
+        let mut replay = Replay::new(self.raw.name().clone(), &self.writing, behind);
+        let mut read = replay.next().await?;
+        while let Some((rows, ranges)) = read {
+            // The next events are read while these are decoded and committed.
+            let (done, next) = futures::join!(self.again(rows, ranges), replay.next());
+            done?;
+            read = next?;
         }
         Ok(())
+    }
+
+    /// Brings events of raw into the other tables.
+    async fn again(&mut self, rows: RecordBatch, ranges: Ranges) -> Result<(), Unwritten> {
+        let outcome = self.process(&rows).await?;
+        self.derive_or_isolate(rows, ranges, outcome).await
     }
 
     async fn batch(&mut self, sealed: Sealed) -> Result<(), Unwritten> {

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::{Int64Type, SchemaRef};
+use datafusion::catalog::TableProvider;
 use datafusion::common::JoinType;
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::execution::object_store::ObjectStoreUrl;
@@ -167,12 +168,21 @@ impl Lake {
         to: i64,
     ) -> Result<SendableRecordBatchStream, TablesError> {
         let snapshot = self.fresh_snapshot(table).await?;
-        let wanted = stand_in(source, topic, partition, from, to);
+        self.by_offset(table, snapshot.provider(), stand_in(source, topic, partition, from, to)).await
+    }
+
+    /// Rows of a raw table's files in the declared types, by rising offset.
+    pub(crate) async fn by_offset(
+        &self,
+        table: &TableName,
+        files: Arc<dyn TableProvider>,
+        wanted: Expr,
+    ) -> Result<SendableRecordBatchStream, TablesError> {
         let as_declared = self.as_declared(table)?;
         let session = SessionContext::new_with_config(SessionConfig::new().with_target_partitions(1));
         let query = async {
             session
-                .read_table(snapshot.provider())?
+                .read_table(files)?
                 .filter(wanted)?
                 .sort(vec![ident("offset").sort(true, false)])?
                 .select(as_declared)?
@@ -194,11 +204,21 @@ impl Lake {
         to: i64,
     ) -> Result<Option<i64>, TablesError> {
         let snapshot = self.fresh_snapshot(table).await?;
+        self.first_offset(table, snapshot.provider(), stand_in(source, topic, partition, from, to)).await
+    }
+
+    /// The first offset among the wanted rows of a raw table's files.
+    pub(crate) async fn first_offset(
+        &self,
+        table: &TableName,
+        files: Arc<dyn TableProvider>,
+        wanted: Expr,
+    ) -> Result<Option<i64>, TablesError> {
         let session = SessionContext::new_with_config(SessionConfig::new().with_target_partitions(1));
         let query = async {
             session
-                .read_table(snapshot.provider())?
-                .filter(stand_in(source, topic, partition, from, to))?
+                .read_table(files)?
+                .filter(wanted)?
                 .aggregate(Vec::new(), vec![min(ident("offset"))])?
                 .collect()
                 .await
@@ -337,7 +357,7 @@ impl Lake {
 }
 
 /// The rows of a raw table that come from a range of one partition.
-fn stand_in(source: &str, topic: &str, partition: i32, from: i64, to: i64) -> Expr {
+pub(crate) fn stand_in(source: &str, topic: &str, partition: i32, from: i64, to: i64) -> Expr {
     ident("source")
         .eq(lit(source))
         .and(ident("topic").eq(lit(topic)))

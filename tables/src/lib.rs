@@ -19,6 +19,7 @@ mod rebuild;
 mod replay;
 mod storage;
 mod undeclared;
+mod walk;
 
 pub use contract::{
     Column, Deduplication, Expression, GovernedTable, Lakehouse, Mode, PayloadFormat, PayloadSchema, QualityRule,
@@ -33,6 +34,7 @@ pub use rebuild::{Rebuild, Standing};
 pub use replay::Underway;
 pub use storage::{Secret, StorageConfig, StorageUrl};
 pub use undeclared::Undeclared;
+pub use walk::{RawWalk, RawWindow};
 
 /// Prefix of the columns that the engine keeps for itself in curated tables.
 pub const ENGINE_PREFIX: &str = "_lw_";

@@ -44,8 +44,8 @@ def started(make, attempts: int = 3):
 class Parts:
     """All parts below one folder."""
 
-    def __init__(self, folder: Path, wanted: set[str]):
-        self.folder, self.wanted = folder, wanted
+    def __init__(self, folder: Path, wanted: set[str], *, measured: bool = False):
+        self.folder, self.wanted, self.measured = folder, wanted, measured
         self.running: dict[str, Kafka | S3 | Registry | Issuer] = {}
 
     def up(self) -> None:
@@ -53,7 +53,8 @@ class Parts:
         tls.make_all(certificates)
         # Each part waits for a child of its own; children are started by the main thread, whose end would end them.
         if "kafka" in self.wanted:
-            self.running["kafka"] = started(lambda: Kafka(self.folder / f"kafka-{secrets.token_hex(3)}", certificates))
+            broker = self.folder / f"kafka-{secrets.token_hex(3)}"
+            self.running["kafka"] = started(lambda: Kafka(broker, certificates, measured=self.measured))
             self.running["kafka"].create_topics_and_rights()
         if "s3" in self.wanted:
             self.running["s3"] = started(lambda: S3(self.folder / f"s3-{secrets.token_hex(3)}", certificates))

@@ -26,7 +26,7 @@ mod replace;
 mod scan;
 pub(crate) mod snapshot;
 mod statistics;
-mod stored_file;
+pub(crate) mod stored_file;
 mod table;
 
 pub use change::{Change, Committed, Gap, Progress};

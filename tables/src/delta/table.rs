@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use arrow::datatypes::SchemaRef;
 use bytes::Bytes;
+use datafusion::catalog::TableProvider;
 use datafusion::execution::object_store::ObjectStoreUrl;
 use deltalake_core::logstore::LogStoreRef;
 use object_store::ObjectStore;
@@ -17,8 +18,9 @@ use super::filter::KeyFilter;
 use super::layout::Layout;
 use super::log::Entry;
 use super::position::{Positions, delta};
+use super::provider::SnapshotProvider;
 use super::scan::ScanCache;
-use super::snapshot::{Snapshot, State};
+use super::snapshot::{DataFile, Snapshot, State};
 use crate::{TableName, TablesError};
 
 /// A known state is followed commit by commit. Whoever has not looked for this long reads the log anew, for maintenance may
@@ -120,6 +122,12 @@ impl Table {
         let made =
             known.snapshot.get_or_init(|| Snapshot::new(&self.layout, &known.state, &self.store, &self.store_url));
         Ok(made.clone())
+    }
+
+    /// Some of the table's files as a table.
+    pub(crate) fn of_files(&self, files: Vec<Arc<DataFile>>) -> Arc<dyn TableProvider> {
+        let (layout, store, url) = (self.layout.clone(), self.store.clone(), self.store_url.clone());
+        Arc::new(SnapshotProvider::new(layout, Arc::new(files), store, url))
     }
 
     pub(crate) async fn pending(&self) -> Result<Vec<String>, TablesError> {

@@ -12,4 +12,5 @@ mod maintenance;
 mod reading;
 mod rebuild;
 mod upserts;
+mod walking;
 mod widening;
