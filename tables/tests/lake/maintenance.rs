@@ -155,7 +155,7 @@ async fn only_files_that_nothing_needs_and_that_are_old_are_deleted() {
     let changes = folder.join("_change_data/cdc-old.parquet");
     std::fs::create_dir(changes.parent().unwrap()).unwrap();
     std::fs::write(&changes, b"rows that were").unwrap();
-    [&old, &changes].map(|file| made_old(file));
+    [&old, &changes].into_iter().for_each(|file| made_old(file));
     // The compaction takes files out of the table that were written two hours ago: statements may still read them.
     let done = maintenance(&lake).pass(&sales()).await.unwrap();
     assert!(done.compactions > 0 && done.files_deleted == 2, "{done:?}");

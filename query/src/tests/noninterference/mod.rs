@@ -97,7 +97,7 @@ fn run(folders: &[PathBuf], of: Run) -> Report {
         for _ in 0..std::thread::available_parallelism().map_or(2, usize::from) {
             scope.spawn(|| {
                 let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-                let wanted = || !(of.first && !report.lock().differences.is_empty());
+                let wanted = || !of.first || report.lock().differences.is_empty();
                 while let Some((round, person)) =
                     portions.get(next.fetch_add(1, Ordering::Relaxed)).copied().filter(|_| wanted())
                 {

@@ -186,14 +186,8 @@ async fn propose(
     }
     if boldness == Boldness::Everything {
         for _ in 0..random.random_range(0..4) {
-            // Like a row that is not seen.
-            let unseen: Vec<usize> = (0..before.len()).filter(|number| !seen.rows.contains_key(number)).collect();
-            let Some(like) = unseen.choose(random) else { break };
-            let mut row = before[*like].clone();
-            for at in 0..row.len() {
-                row[at] = another(world, table, at, false, random);
-            }
-            after.push(row);
+            let cells = 0..table.columns.len();
+            after.push(cells.map(|at| another(world, table, at, false, random)).collect());
             is_seen.push(false);
             changed.added += 1;
         }
