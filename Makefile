@@ -15,10 +15,10 @@ export CARGO_NET_RETRY ?= 5
 setup := tests/parts/setup.sh
 python := tests/parts/python.sh
 
-.PHONY: help demo test test-all torture bench bench-commits check fmt lint doc deny setup clean
+.PHONY: help demo test test-all torture noninterference bench bench-commits check fmt lint doc deny setup clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: ## The clinic chain in one process: builds, then runs until Ctrl-C (ARGS="--once", ARGS="--help")
 	@if [ -x target/debug/lakeward ]; then \
@@ -63,6 +63,10 @@ torture: ## Kills ingest KILLS=200 times over ROWS=5000000 records and counts wh
 	$(CARGO) build --locked --workspace --bin lakeward
 	$(python) -m torture --binary target/debug/lakeward --dir target/tmp/torture \
 	  --kills $(or $(KILLS),200) --rows $(or $(ROWS),5000000) $(if $(SEED),--seed $(SEED))
+
+noninterference: ## Asks STATEMENTS=100000 at random of two lakes that differ in what may not be seen; opens holes and finds them (SEED=n)
+	@export STATEMENTS=$(or $(STATEMENTS),100000) $(if $(SEED),SEED=$(SEED))
+	$(CARGO) test --locked --release --workspace --lib noninterference -- --include-ignored --nocapture --test-threads 1
 
 bench: ## Side by side in one run: ingest against plain Python and Spark, governed against bare scans (benches/RESULTS.md)
 	@$(setup) test
