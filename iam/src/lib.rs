@@ -35,7 +35,7 @@ pub use authenticator::{Authenticator, AuthenticatorConfig, IssuerConfig, Issuer
 pub use claims::{ANONYMOUS, Attribute, Claims};
 pub use development::DevelopmentIssuer;
 pub use error::{AuthError, IamError};
-pub use oracle::{Difference, Oracle};
+pub use oracle::{Comparison, Difference, Oracle};
 pub use policies::{
     ALL_ROWS, AttributeType, ColumnExplanation, ENGINE_GROUPS, Explanation, Level, Policies, PolicyPlace,
     PolicyProblem, Reasons, ResourceTable, ScopeDecision, ScopeExplanation, Seen, Survey, TableDecision, UNCLASSIFIED,

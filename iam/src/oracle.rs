@@ -51,6 +51,15 @@ pub struct Difference {
     pub decided: &'static str,
 }
 
+/// What came of holding the oracle against the policies.
+#[derive(Debug, Clone, Default)]
+pub struct Comparison {
+    /// How many cells of role, table, scope and column were compared, the rows of each scope among them.
+    pub cells: usize,
+    /// Those that differ, in order.
+    pub differences: Vec<Difference>,
+}
+
 impl Oracle {
     /// Reads a file; every problem of its form at once.
     pub fn read(file: &Path) -> Result<Self, Vec<PolicyProblem>> {
@@ -78,8 +87,8 @@ impl Oracle {
 
     /// Every role with every attribute, over every table, scope and column: where what is decided is not what is
     /// declared.
-    pub fn differences(&self, policies: &Policies) -> Vec<Difference> {
-        let mut differences = Vec::new();
+    pub fn compare(&self, policies: &Policies) -> Comparison {
+        let mut comparison = Comparison::default();
         for principal in policies.everyone() {
             let mut active: Vec<&str> =
                 principal.roles.iter().map(String::as_str).filter(|role| *role != NOBODY).collect();
@@ -88,12 +97,14 @@ impl Oracle {
             }
             // Roles together see what each of them sees; the oracle speaks of one at a time.
             if let [role] = active[..] {
-                let tables = policies.tables();
-                differences.extend(tables.flat_map(|table| self.of_table(policies, &principal, role, table)));
+                for table in policies.tables() {
+                    comparison.differences.extend(self.of_table(policies, &principal, role, table));
+                    comparison.cells += (table.scopes.len() + 1) * (table.columns.len() + 1);
+                }
             }
         }
-        differences.sort();
-        differences
+        comparison.differences.sort();
+        comparison
     }
 
     fn of_table(

@@ -85,7 +85,12 @@ impl Evaluation<'_> {
         let table = self.resource.table.name.clone();
         let see: Option<Vec<_>> =
             vocabulary.see.iter().map(|(level, action)| Some((*level, action, self.relevant(action)?))).collect();
-        let (Some(entities), Some(read), Some(see)) = (self.entities(), self.relevant(&vocabulary.read), see) else {
+        let (Some(read), Some(see)) = (self.relevant(&vocabulary.read), see) else {
+            return Explanation { table, visible, scopes: Vec::new() };
+        };
+        // Where no policy has a say, nothing is asked.
+        let is_asked = !read.is_empty() || see.iter().any(|(_, _, relevant)| !relevant.is_empty());
+        let Some(entities) = (if is_asked { self.entities() } else { Some(Entities::empty()) }) else {
             return Explanation { table, visible, scopes: Vec::new() };
         };
         let scopes = self

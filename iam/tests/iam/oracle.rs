@@ -37,13 +37,13 @@ fn told(found: &[Difference]) -> Vec<[&str; 6]> {
 
 #[test]
 fn what_is_as_written_has_no_difference() {
-    assert_eq!(read(WRITTEN).unwrap().differences(&policies(POLICIES)), []);
+    assert_eq!(read(WRITTEN).unwrap().compare(&policies(POLICIES)).differences, []);
 }
 
 #[test]
 fn a_cell_that_is_more_or_less_open_than_written_is_told() {
     let less = POLICIES.replace("see_clear", "see_generalised");
-    let found = read(WRITTEN).unwrap().differences(&policies(&less));
+    let found = read(WRITTEN).unwrap().compare(&policies(&less)).differences;
     assert_eq!(
         told(&found),
         [
@@ -53,14 +53,14 @@ fn a_cell_that_is_more_or_less_open_than_written_is_told() {
     );
     let more =
         format!(r#"{POLICIES}@id("time") permit (principal, action == Action::"see_clear", resource in Tag::"time");"#);
-    let found = read(WRITTEN).unwrap().differences(&policies(&more));
+    let found = read(WRITTEN).unwrap().compare(&policies(&more)).differences;
     assert_eq!(told(&found), [["librarian", "curated.loans", "own", "day", "hidden", "clear"]]);
 }
 
 #[test]
 fn rows_that_are_open_closed_or_taken_away_otherwise_than_written_are_told() {
     let written = WRITTEN.replace("own", "sites");
-    let found = read(&written).unwrap().differences(&policies(POLICIES));
+    let found = read(&written).unwrap().compare(&policies(POLICIES)).differences;
     let told = told(&found);
     assert!(told.contains(&["librarian", "curated.loans", "own", "(rows)", "closed", "open"]), "{told:?}");
     assert!(told.contains(&["librarian", "curated.loans", "sites", "(rows)", "open", "closed"]), "{told:?}");
@@ -69,7 +69,7 @@ fn rows_that_are_open_closed_or_taken_away_otherwise_than_written_are_told() {
     let away = format!(
         r#"{POLICIES}@id("no") forbid (principal, action == Action::"read", resource) when {{ context.rows == "overdue" }};"#
     );
-    let found = read(WRITTEN).unwrap().differences(&policies(&away));
+    let found = read(WRITTEN).unwrap().compare(&policies(&away)).differences;
     assert_eq!(self::told(&found), [["librarian", "curated.loans", "overdue", "(rows)", "closed", "taken away"]]);
 }
 
@@ -77,15 +77,15 @@ fn rows_that_are_open_closed_or_taken_away_otherwise_than_written_are_told() {
 fn whoever_asks_under_a_purpose_has_what_everybody_has_there() {
     let open = r#"@id("all") permit (principal, action in [Action::"read", Action::"see_clear"], resource in Table::"curated.loans")
 when { context.rows == "all" && context.purpose == "public" && (action == Action::"read" || resource in Tag::"key") };"#;
-    assert_eq!(read("(nobody),public,loans,all,key,clear\n").unwrap().differences(&policies(open)), []);
-    let found = read("").unwrap().differences(&policies(open));
+    assert_eq!(read("(nobody),public,loans,all,key,clear\n").unwrap().compare(&policies(open)).differences, []);
+    let found = read("").unwrap().compare(&policies(open)).differences;
     assert_eq!(told(&found)[0], ["(nobody)", "curated.loans", "all", "(rows)", "closed", "open"]);
 }
 
 #[test]
 fn an_unclassified_column_is_in_no_tag_not_even_in_all() {
     let all = POLICIES.replace(r#"resource in Tag::"text""#, "resource").replace("see_pseudonym", "see_clear");
-    let found = read("librarian,lending,loans,own,*,clear\n").unwrap().differences(&policies(&all));
+    let found = read("librarian,lending,loans,own,*,clear\n").unwrap().compare(&policies(&all)).differences;
     assert_eq!(told(&found), [["librarian", "curated.loans", "own", "new", "hidden", "clear"]]);
 }
 

@@ -24,4 +24,4 @@ pub use predicate::attributes_of;
 pub(crate) use provider::{GovernedProvider, Reads};
 pub(crate) use rows::Rows;
 pub use snapshots::{TableSnapshot, TableSnapshots};
-pub(crate) use view::View;
+pub(crate) use view::{Shown, View};
