@@ -4,6 +4,16 @@ use unicode_width::UnicodeWidthStr;
 
 /// The lines of a table, each ended; every row has as many cells as the head.
 pub(crate) fn aligned<const N: usize>(head: [&str; N], rows: &[[String; N]]) -> String {
+    painted(head, rows, |_, _| None)
+}
+
+/// The same, with cells in colours: `paint` gives the parameters of the terminal's escape sequence for a cell, by its
+/// column and text. The head is column-less.
+pub(crate) fn painted<const N: usize>(
+    head: [&str; N],
+    rows: &[[String; N]],
+    paint: impl Fn(Option<usize>, &str) -> Option<&'static str>,
+) -> String {
     let widths: [usize; N] = std::array::from_fn(|column| {
         rows.iter().map(|row| row[column].width()).chain([head[column].width()]).max().unwrap_or(0)
     });
@@ -13,11 +23,15 @@ pub(crate) fn aligned<const N: usize>(head: [&str; N], rows: &[[String; N]]) -> 
     });
     let head = head.map(str::to_owned);
     let mut text = String::new();
-    for row in std::iter::once(&head).chain(rows) {
+    for (line, row) in std::iter::once(&head).chain(rows).enumerate() {
         let cells: Vec<String> = (0..N)
             .map(|column| {
                 let pad = " ".repeat(widths[column] - row[column].width());
-                if to_the_right[column] { pad + &row[column] } else { row[column].clone() + &pad }
+                let cell = match paint((line > 0).then_some(column), &row[column]) {
+                    Some(code) if !row[column].is_empty() => format!("\x1b[{code}m{}\x1b[0m", row[column]),
+                    _ => row[column].clone(),
+                };
+                if to_the_right[column] { pad + &cell } else { cell + &pad }
             })
             .collect();
         text.push_str(cells.join("  ").trim_end());
@@ -41,6 +55,14 @@ pub(crate) fn bytes(bytes: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn colours_change_no_width() {
+        let rows = [["clear".to_owned(), "x".to_owned()], ["hidden".to_owned(), "y".to_owned()]];
+        let text =
+            painted(["level", "by"], &rows, |column, cell| (column == Some(0) && cell == "clear").then_some("32"));
+        assert_eq!(text, "level   by\n\x1b[32mclear\x1b[0m   x\nhidden  y\n");
+    }
 
     #[test]
     fn numbers_stand_to_the_right_and_names_to_the_left() {

@@ -40,6 +40,8 @@ pub(crate) enum Command {
     Token(TokenArgs),
     /// Ask a running endpoint and print the answer
     Sql(SqlArgs),
+    /// Tell what somebody sees of a table, and by which policies
+    Access(AccessArgs),
 }
 
 #[derive(Debug, Args)]
@@ -97,6 +99,10 @@ pub(crate) struct CheckArgs {
     /// Check the configuration for a process that runs one part alone
     #[arg(long, value_enum, value_name = "PART")]
     pub(crate) only: Option<Part>,
+    /// Hold the policies against the rights that somebody wrote down by hand, cell by cell; without it, against the
+    /// who-sees-what.csv of the lakehouse, if it has one
+    #[arg(long, value_name = "FILE")]
+    pub(crate) oracle: Option<PathBuf>,
     /// Also look at what is there: whether the tables in storage can follow their contracts, and which fields payloads
     /// had that no contract declares
     #[arg(long)]
@@ -282,4 +288,29 @@ pub(crate) struct SqlArgs {
     /// How the answer is printed
     #[arg(long, value_enum, default_value_t = Format::Table)]
     pub(crate) format: Format,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct AccessArgs {
+    /// Who would ask: a file with the claims of a token as JSON, a login of the demo, or `anonymous`
+    #[arg(long = "as", value_name = "WHO")]
+    pub(crate) who: String,
+    /// The table; without it, every table that this person sees
+    #[arg(long)]
+    pub(crate) table: Option<String>,
+    /// Tell of one column why it is shown as it is
+    #[arg(long, value_name = "COLUMN", requires = "table")]
+    pub(crate) why: Option<String>,
+    /// The purpose that would be stated, where the roles have several
+    #[arg(long)]
+    pub(crate) purpose: Option<String>,
+    /// The lakehouse as declared
+    #[arg(long, value_name = "DIR", default_value = "sql")]
+    pub(crate) lakehouse: PathBuf,
+    /// The folder of the demo whose people are known by their logins
+    #[arg(long, value_name = "DIR", default_value = ".lakeward/demo")]
+    pub(crate) demo: PathBuf,
+    /// Print JSON, as `GET /v1/access` gives it
+    #[arg(long)]
+    pub(crate) json: bool,
 }

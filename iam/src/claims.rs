@@ -81,6 +81,12 @@ impl Claims {
         Self::new(ANONYMOUS)
     }
 
+    /// The claims of a token's payload that somebody wrote down, to ask what its holder would see; `roles` is the claim
+    /// that names the roles. None where it is no object, or names nobody.
+    pub fn written_down(payload: &Value) -> Option<Self> {
+        Self::from_payload("written down", "roles", payload.as_object()?)
+    }
+
     /// Whether no credentials stand behind these claims.
     pub fn is_anonymous(&self) -> bool {
         self.issuer.is_none() && self.sub == ANONYMOUS

@@ -26,6 +26,7 @@ mod authenticator;
 mod claims;
 mod development;
 mod error;
+mod oracle;
 mod policies;
 mod principal;
 mod purposes;
@@ -34,9 +35,11 @@ pub use authenticator::{Authenticator, AuthenticatorConfig, IssuerConfig, Issuer
 pub use claims::{ANONYMOUS, Attribute, Claims};
 pub use development::DevelopmentIssuer;
 pub use error::{AuthError, IamError};
+pub use oracle::{Comparison, Difference, Oracle};
 pub use policies::{
-    ALL_ROWS, AttributeType, Level, Policies, PolicyProblem, ResourceTable, ScopeDecision, TableDecision, UNCLASSIFIED,
+    ALL_ROWS, AttributeType, ColumnExplanation, ENGINE_GROUPS, Explanation, Level, Policies, PolicyPlace,
+    PolicyProblem, Reasons, ResourceTable, ScopeDecision, ScopeExplanation, Seen, Survey, TableDecision, UNCLASSIFIED,
     UnreadTable,
 };
 pub use principal::Principal;
-pub use purposes::{NOBODY, declared_roles};
+pub use purposes::{HeldRole, NOBODY, Standing, declared_roles};

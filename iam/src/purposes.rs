@@ -42,6 +42,28 @@ impl Roles {
     }
 }
 
+/// What becomes of a role that a token names.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Standing {
+    /// It counts.
+    Active,
+    /// It counts for another purpose alone.
+    OtherPurpose(String),
+    /// `purposes.yaml` does not declare it.
+    Undeclared,
+    /// Nobody may hold it together with these roles, which the token names too: none of them counts.
+    Incompatible(Vec<String>),
+}
+
+/// A role that a token names, and what becomes of it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct HeldRole {
+    /// As the token names it.
+    pub role: String,
+    /// What becomes of it.
+    pub standing: Standing,
+}
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct PurposesFile {
@@ -144,16 +166,48 @@ impl Purposes {
             .filter_map(|role| self.roles.get_key_value(role))
             .map(|(role, purpose)| (role.as_str(), purpose.as_str()))
             .collect();
-        let clashing: BTreeSet<&str> = self
+        let clashing: BTreeSet<&str> = self.clashes(|role| declared.contains_key(role)).into_iter().flatten().collect();
+        declared.into_iter().filter(|(role, _)| !clashing.contains(role)).collect()
+    }
+
+    /// The roles among those held that nobody may hold together.
+    fn clashes(&self, is_held: impl Fn(&str) -> bool) -> Vec<Vec<&str>> {
+        let held = self
             .incompatible
             .iter()
-            .map(|group| {
-                group.iter().map(String::as_str).filter(|role| declared.contains_key(role)).collect::<Vec<_>>()
-            })
-            .filter(|together| together.len() > 1)
-            .flatten()
-            .collect();
-        declared.into_iter().filter(|(role, _)| !clashing.contains(role)).collect()
+            .map(|group| group.iter().map(String::as_str).filter(|role| is_held(role)).collect::<Vec<_>>());
+        held.filter(|together| together.len() > 1).collect()
+    }
+
+    /// What becomes of each role that the claims name, once the purpose is chosen.
+    pub(crate) fn standing(&self, claims: &Claims, purpose: &str) -> Vec<HeldRole> {
+        if claims.is_anonymous() {
+            return Vec::new();
+        }
+        let named: BTreeSet<&str> = claims.roles.iter().map(String::as_str).filter(|role| *role != NOBODY).collect();
+        let clashes = self.clashes(|role| named.contains(role));
+        let standing = |role: &str| {
+            let Some(of) = self.roles.get(role) else { return Standing::Undeclared };
+            let mut others: Vec<String> = clashes
+                .iter()
+                .filter(|together| together.contains(&role))
+                .flat_map(|together| together.iter().filter(|other| **other != role))
+                .map(|other| (*other).to_owned())
+                .collect();
+            others.sort();
+            others.dedup();
+            match (others.is_empty(), of == purpose) {
+                (false, _) => Standing::Incompatible(others),
+                (true, true) => Standing::Active,
+                (true, false) => Standing::OtherPurpose(of.clone()),
+            }
+        };
+        named.into_iter().map(|role| HeldRole { role: role.to_owned(), standing: standing(role) }).collect()
+    }
+
+    /// The declared roles with their purposes.
+    pub(crate) fn roles(&self) -> &BTreeMap<String, String> {
+        &self.roles
     }
 }
 
@@ -211,6 +265,24 @@ incompatible: [[cashier, accountant]]
     fn an_undeclared_role_opens_nothing() {
         assert_eq!(activate(&["emperor"], None).unwrap(), is("public", &["nobody"]));
         assert_eq!(activate(&["emperor", "analyst"], None).unwrap(), is("bi", &["analyst", "nobody"]));
+    }
+
+    #[test]
+    fn what_becomes_of_each_role_is_told() {
+        let purposes = Purposes::read(Path::new("purposes.yaml"), DECLARED).1.unwrap();
+        let names = ["doctor", "analyst", "emperor", "cashier", "accountant", "nobody"];
+        let claims = names.iter().fold(Claims::new("a"), |claims, role| claims.role(*role));
+        let told: Vec<(String, Standing)> =
+            purposes.standing(&claims, "care").into_iter().map(|held| (held.role, held.standing)).collect();
+        let clash = |with: &str| Standing::Incompatible(vec![with.to_owned()]);
+        let expected = [
+            ("accountant", clash("cashier")),
+            ("analyst", Standing::OtherPurpose("bi".into())),
+            ("cashier", clash("accountant")),
+            ("doctor", Standing::Active),
+            ("emperor", Standing::Undeclared),
+        ];
+        assert_eq!(told, expected.map(|(role, standing)| (role.to_owned(), standing)));
     }
 
     #[test]

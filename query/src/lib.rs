@@ -13,6 +13,7 @@
 //! No statement reaches a table except below a barrier: the verifier looks at the final physical plan and refuses it
 //! otherwise.
 
+mod access;
 mod answer;
 mod audit;
 mod barrier;
@@ -39,6 +40,10 @@ mod translate;
 mod verifier;
 mod workers;
 
+pub use access::{
+    Access, AccessAnswer, AccessAttribute, AccessCell, AccessColumn, AccessPolicy, AccessRole, AccessRules,
+    AccessScope, TableAccess,
+};
 pub use answer::{Answer, AnswerStream};
 pub use audit::{Audit, AuditEvent, AuditedColumn, AuditedTable, Outcome, TracingAudit};
 pub use error::{ErrorCode, Position, QueryError, RefusedKind};

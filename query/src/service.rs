@@ -16,7 +16,7 @@ use datafusion::physical_plan::{ExecutionPlan, execute_stream_partitioned};
 use datafusion::sql::resolve::resolve_table_references;
 use futures::StreamExt;
 use futures::stream::{self, BoxStream};
-use lakeward_iam::{Policies, Principal};
+use lakeward_iam::{Claims, Policies, Principal};
 use lakeward_tables::{GovernedTable, Lake, Lakehouse, TableName};
 use parking_lot::Mutex;
 
@@ -35,8 +35,8 @@ use crate::translate;
 use crate::verifier::{self, Expected};
 use crate::workers::Workers;
 use crate::{
-    Answer, Audit, ErrorCode, Masks, Prepared, PseudonymKeys, QueryConfig, QueryError, QueryMetrics, RequestContext,
-    VisibleColumn, VisibleTable,
+    Access, AccessRules, Answer, Audit, ErrorCode, Masks, Prepared, PseudonymKeys, QueryConfig, QueryError,
+    QueryMetrics, RequestContext, TableAccess, VisibleColumn, VisibleTable,
 };
 
 /// Answers statements, each for its own principal. Cheap to clone.
@@ -168,6 +168,49 @@ impl QueryService {
         let views = self.inner.views(&context.principal);
         Ok(views.values().map(|view| visible(view)).collect())
     }
+
+    /// What the principal of these claims sees of a table and by which policies; without one, of every table it sees.
+    /// Where a column is named too, it is told alone, with every answer about it.
+    pub fn access(
+        &self,
+        context: &RequestContext,
+        claims: &Claims,
+        table: Option<&str>,
+        column: Option<&str>,
+    ) -> Result<Access, QueryError> {
+        let Inner { tables, policies, masks, keys, config, .. } = &*self.inner;
+        let principal = &context.principal;
+        let rules = AccessRules {
+            policies,
+            masks,
+            has_key: keys.key(&principal.purpose).is_some(),
+            today: config.now.unwrap_or_else(Utc::now).date_naive(),
+        };
+        let tell = |declared: &Declared| {
+            let told = TableAccess::new(&rules, principal, &declared.table, column)?;
+            told.visible.then(|| told.for_oneself())
+        };
+        let mut access = Access::new(policies, claims, principal);
+        match table {
+            None => access.tables = tables.values().filter_map(tell).collect(),
+            Some(name) => {
+                let declared =
+                    tables.iter().find(|(known, _)| known.to_string() == full_name(name)).map(|(_, declared)| declared);
+                let told = declared.and_then(tell).ok_or_else(|| QueryError::unknown_table(full_name(name)))?;
+                if let Some(column) = column.filter(|_| told.columns.is_empty()) {
+                    let message = format!("column {column} does not exist");
+                    return Err(QueryError::new(ErrorCode::InvalidRequest, message));
+                }
+                access.tables.push(told);
+            }
+        }
+        Ok(access)
+    }
+}
+
+/// A name without a schema is meant in the one that statements take.
+fn full_name(name: &str) -> String {
+    if name.contains('.') { name.to_owned() } else { format!("{DEFAULT_SCHEMA}.{name}") }
 }
 
 fn visible(view: &View) -> VisibleTable {

@@ -1,5 +1,6 @@
 //! The commands, one module each.
 
+pub(crate) mod access;
 pub(crate) mod acl;
 pub(crate) mod broker;
 pub(crate) mod check;

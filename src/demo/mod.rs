@@ -165,7 +165,7 @@ impl Demo {
         feed::caught_up(&self.lake, &self.declared.lakehouse, self.state.round, &sent).await?;
         let filled = self.started.elapsed();
         let asker = round::Asker::new(&self.servers.http, &self.issuer, &self.folder);
-        println!("{}", round::people_and_commands(&self.clinic, &asker, self.servers.flight, filled)?);
+        println!("{}", round::people_and_commands(&self.clinic, &asker, self.servers.flight, filled).await?);
         println!("{}", asker.side_by_side().await?);
         if !once {
             return self.live().await;

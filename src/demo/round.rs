@@ -30,6 +30,20 @@ const ASKED: [(&str, &str); 5] = [
     ("nikita.nobody", "nobody"),
 ];
 
+/// The tables that there are for whoever asks.
+const TABLES: &str = "SELECT table_name FROM information_schema.tables";
+/// A table of the daily work of those who are not shown side by side.
+const WORK: [(&str, &str); 8] = [
+    ("rita.receptionist", "appointments"),
+    ("karl.cashier", "payments"),
+    ("asya.accountant", "payments"),
+    ("stepan.storekeeper", "stock_movements"),
+    ("sofia.scientist", "observations"),
+    ("egor.engineer", "raw.clinic_patient"),
+    ("diana.dpo", "consents"),
+    ("nikita.nobody", "clinics"),
+];
+
 /// Asks the demo's own endpoint as its people.
 pub(super) struct Asker {
     url: String,
@@ -74,7 +88,7 @@ impl Asker {
 }
 
 /// Addresses, people, and commands that are ready to be pasted.
-pub(super) fn people_and_commands(
+pub(super) async fn people_and_commands(
     clinic: &Clinic,
     asker: &Asker,
     flight: Option<SocketAddr>,
@@ -90,8 +104,10 @@ pub(super) fn people_and_commands(
     writeln!(out, "Who may sign in (a token: lakeward token --demo {folder} --as LOGIN):\n")?;
     for person in clinic.people() {
         let roles = if person.roles.is_empty() { "no role".to_owned() } else { person.roles.join(", ") };
-        writeln!(out, "  {:<20} {:<22} {roles}", person.login, person.name)?;
+        let tables = rows_in(&asker.ask(person.login, TABLES).await?);
+        writeln!(out, "  {:<20} {:<22} {roles:<24} tables: {tables}", person.login, person.name)?;
     }
+    writeln!(out, "  What somebody sees, and why:  lakeward access --demo {folder} --as LOGIN --table patients")?;
     writeln!(out, "\nTry (a new terminal, the same folder):\n")?;
     writeln!(out, "  export PATH=\"$PWD/target/debug:$PATH\" LAKEWARD_URL={url}")?;
     writeln!(out, "  export LAKEWARD_TOKEN=$(lakeward token --demo {folder} --as anna.analyst)\n")?;
@@ -143,7 +159,7 @@ async fn counts(demo: &Demo) -> anyhow::Result<Vec<String>> {
     Ok(differences)
 }
 
-/// What each of the five must and must not see in the shown answers.
+/// What each of the five must and must not see in the shown answers, and that the others find their work.
 async fn rights(demo: &Demo, asker: &Asker) -> anyhow::Result<Vec<String>> {
     let mut differences = Vec::new();
     let patients = demo.clinic.summary(&demo.feed.landed).tables.get("patients").map_or(0, |count| count.rows);
@@ -176,5 +192,14 @@ async fn rights(demo: &Demo, asker: &Asker) -> anyhow::Result<Vec<String>> {
             _ => demand(who, answer.is_err(), "no such table"),
         }
     }
+    for (login, table) in WORK {
+        let answer = asker.ask(login, &format!("SELECT * FROM {table} LIMIT 1")).await?;
+        demand(login, rows_in(&answer) == 1, &format!("rows of {table}"));
+    }
     Ok(differences)
+}
+
+/// How many rows an answer has; a refusal has none.
+fn rows_in(answer: &Result<Vec<RecordBatch>, String>) -> usize {
+    answer.iter().flatten().map(RecordBatch::num_rows).sum()
 }

@@ -9,6 +9,7 @@ mod demo;
 mod init;
 mod observed;
 mod real;
+mod rights;
 mod serve;
 mod stand_in;
 mod walkthrough;

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use cedar_policy::{
     ActionConstraint, AuthorizationError, Authorizer, Context, Decision, Effect, Entities, Entity, EntityUid, Policy,
-    PolicyId, PolicySet, PrincipalConstraint, Request, ResourceConstraint, RestrictedExpression,
+    PolicyId, PolicySet, PrincipalConstraint, Request, ResourceConstraint, Response, RestrictedExpression,
 };
 
 use super::Policies;
@@ -24,11 +24,11 @@ enum Answer {
 
 /// The questions about one principal and one table.
 pub(super) struct Evaluation<'a> {
-    policies: &'a Policies,
+    pub(super) policies: &'a Policies,
     principal: &'a Principal,
-    resource: &'a Resource,
+    pub(super) resource: &'a Resource,
     user: EntityUid,
-    table: EntityUid,
+    pub(super) table: EntityUid,
 }
 
 impl<'a> Evaluation<'a> {
@@ -52,7 +52,7 @@ impl<'a> Evaluation<'a> {
         };
         let mut permitted = Vec::new();
         let mut forbidden = Vec::new();
-        for scope in std::iter::once(ALL_ROWS).chain(self.resource.table.scopes.iter().map(String::as_str)) {
+        for scope in self.scopes() {
             match self.ask(&read, &vocabulary.read, &self.table, scope, &entities) {
                 Answer::Permitted(by) if self.is_available(scope) => permitted.push((scope, by)),
                 // Which rows are forbidden cannot be said without the attribute: then all are.
@@ -112,22 +112,9 @@ impl<'a> Evaluation<'a> {
         if policies.is_empty() {
             return Answer::Denied;
         }
-        let context = Context::from_pairs([
-            ("rows".to_owned(), RestrictedExpression::new_string(scope.to_owned())),
-            ("purpose".to_owned(), RestrictedExpression::new_string(self.principal.purpose.clone())),
-        ]);
-        let request = context.map_err(|error| error.to_string()).and_then(|context| {
-            Request::new(self.user.clone(), action.clone(), resource.clone(), context, Some(&self.policies.schema))
-                .map_err(|error| error.to_string())
-        });
-        let request = match request {
-            Ok(request) => request,
-            Err(error) => {
-                tracing::error!(table = %self.resource.table.name, error, "policies cannot be asked");
-                return Answer::Forbidden;
-            }
+        let Some(response) = self.respond(policies, action, resource, scope, entities) else {
+            return Answer::Forbidden;
         };
-        let response = Authorizer::new().is_authorized(&request, policies, entities);
         // Cedar passes over a policy that fails; here it denies, and a failing `forbid` forbids.
         let mut failed = false;
         let mut forbidden = false;
@@ -147,20 +134,56 @@ impl<'a> Evaluation<'a> {
         }
     }
 
+    /// Cedar's answer; none, after a log line, where the schema does not let it be asked.
+    pub(super) fn respond(
+        &self,
+        policies: &PolicySet,
+        action: &EntityUid,
+        resource: &EntityUid,
+        scope: &str,
+        entities: &Entities,
+    ) -> Option<Response> {
+        let context = Context::from_pairs([
+            ("rows".to_owned(), RestrictedExpression::new_string(scope.to_owned())),
+            ("purpose".to_owned(), RestrictedExpression::new_string(self.principal.purpose.clone())),
+        ]);
+        let request = context.map_err(|error| error.to_string()).and_then(|context| {
+            Request::new(self.user.clone(), action.clone(), resource.clone(), context, Some(&self.policies.schema))
+                .map_err(|error| error.to_string())
+        });
+        match request {
+            Ok(request) => Some(Authorizer::new().is_authorized(&request, policies, entities)),
+            Err(error) => {
+                tracing::error!(table = %self.resource.table.name, error, "policies cannot be asked");
+                None
+            }
+        }
+    }
+
     /// Whether the principal has all attributes that the scope's predicate needs.
     fn is_available(&self, scope: &str) -> bool {
-        let needed = self.resource.table.scope_attributes.get(scope);
-        needed.is_none_or(|names| names.iter().all(|name| self.principal.attributes.contains_key(name)))
+        self.missing(scope).next().is_none()
+    }
+
+    /// The attributes that the scope's predicate needs and the principal has not.
+    pub(super) fn missing(&self, scope: &str) -> impl Iterator<Item = &'a String> {
+        let needed = self.resource.table.scope_attributes.get(scope).map(Vec::as_slice).unwrap_or_default();
+        needed.iter().filter(|name| !self.principal.attributes.contains_key(*name))
+    }
+
+    /// The scopes of the table, all rows first.
+    pub(super) fn scopes(&self) -> impl Iterator<Item = &'a str> {
+        std::iter::once(ALL_ROWS).chain(self.resource.table.scopes.iter().map(String::as_str))
     }
 
     /// The column that stands for its group.
-    fn column(&self, group: &ColumnGroup) -> Option<EntityUid> {
+    pub(super) fn column(&self, group: &ColumnGroup) -> Option<EntityUid> {
         let column = group.columns.first()?;
         Some(uid(&self.policies.vocabulary.column, &self.resource.table.column_id(column)))
     }
 
     /// The entities that the questions are about; `None`, after a log line, when the schema does not allow them.
-    fn entities(&self) -> Option<Entities> {
+    pub(super) fn entities(&self) -> Option<Entities> {
         let vocabulary = &self.policies.vocabulary;
         let table = &self.resource.table;
         let attributes: HashMap<String, RestrictedExpression> =
@@ -203,7 +226,7 @@ impl<'a> Evaluation<'a> {
 
     /// The policies whose scope can hold for this principal, action and table. The others say nothing, nor can they
     /// fail: Cedar looks at the scope before the conditions.
-    fn relevant(&self, action: &EntityUid) -> Option<PolicySet> {
+    pub(super) fn relevant(&self, action: &EntityUid) -> Option<PolicySet> {
         let vocabulary = &self.policies.vocabulary;
         let roles: HashSet<EntityUid> = self.principal.roles.iter().map(|role| uid(&vocabulary.role, role)).collect();
         let above: HashSet<EntityUid> = self

@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 
 use super::Policies;
 use super::decision::TableDecision;
-use super::problem::{PolicyProblem, line_at};
+use super::problem::{PolicyPlace, PolicyProblem, line_at};
 use super::references::{Named, named_columns};
 use super::resources::{Resource, ResourceTable, UnreadTable};
 use super::vocabulary::{AttributeType, Vocabulary, user_attributes};
@@ -60,9 +60,11 @@ pub(super) fn load(
     match (purposes, schema, policies) {
         (Some(purposes), Some((schema, attributes)), Some(policies)) if problems.is_empty() && unread.is_empty() => {
             let named = named_columns(&policies, &vocabulary);
-            let resources: HashMap<String, Resource> =
+            let resources: BTreeMap<String, Resource> =
                 tables.iter().map(|table| (table.name.clone(), Resource::new(table.clone(), &named))).collect();
             Ok(Policies {
+                folder: folder.to_owned(),
+                places: parsed.iter().flat_map(PolicyFile::places).collect(),
                 policies,
                 schema,
                 vocabulary,
@@ -182,6 +184,16 @@ impl<'a> PolicyFile<'a> {
             })
             .collect();
         Ok(Self { file, text, set, policies })
+    }
+
+    /// Where each policy stands, under the name it gives itself.
+    fn places(&self) -> impl Iterator<Item = (PolicyId, PolicyPlace)> {
+        let file = self.file.file_name().unwrap_or_default().to_string_lossy();
+        self.policies.iter().filter_map(move |(offset, policy)| {
+            let id = policy.annotation("id")?;
+            let place = PolicyPlace { id: id.to_owned(), file: file.to_string(), line: line_at(self.text, *offset) };
+            Some((PolicyId::new(id), place))
+        })
     }
 
     /// What the schema does not let a policy say.

@@ -5,28 +5,32 @@
 
 mod decision;
 mod evaluate;
+mod explain;
 mod load;
 mod problem;
 mod references;
 mod resources;
+mod survey;
 mod vocabulary;
 
 use std::collections::{BTreeMap, HashMap};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use cedar_policy::{Policy, Schema};
+use cedar_policy::{Policy, PolicyId, Schema};
 use parking_lot::Mutex;
 
 pub use decision::{Level, ScopeDecision, TableDecision};
-pub use problem::PolicyProblem;
-pub use resources::{ALL_ROWS, ResourceTable, UNCLASSIFIED, UnreadTable};
+pub use explain::{ColumnExplanation, Explanation, Reasons, ScopeExplanation};
+pub use problem::{PolicyPlace, PolicyProblem};
+pub use resources::{ALL_ROWS, ENGINE_GROUPS, ResourceTable, UNCLASSIFIED, UnreadTable};
+pub use survey::{Seen, Survey};
 pub use vocabulary::AttributeType;
 
 use crate::claims::{Attribute, Claims};
 use crate::error::IamError;
 use crate::principal::Principal;
-use crate::purposes::Purposes;
+use crate::purposes::{HeldRole, Purposes};
 use evaluate::Evaluation;
 use resources::Resource;
 use vocabulary::Vocabulary;
@@ -36,12 +40,14 @@ const KEPT_DECISIONS: usize = 10_000;
 
 /// The policies of a folder, checked against the tables there are.
 pub struct Policies {
+    folder: PathBuf,
     policies: Vec<Policy>,
+    places: HashMap<PolicyId, PolicyPlace>,
     schema: Schema,
     vocabulary: Vocabulary,
     attributes: BTreeMap<String, AttributeType>,
     purposes: Purposes,
-    tables: HashMap<String, Resource>,
+    tables: BTreeMap<String, Resource>,
     digest: String,
     nothing: Arc<TableDecision>,
     decisions: Mutex<HashMap<(String, String), Arc<TableDecision>>>,
@@ -98,6 +104,31 @@ impl Policies {
         }
         decisions.insert(key, Arc::clone(&decision));
         decision
+    }
+
+    /// Why the principal sees what it sees of a table; of a table that there is not, nothing.
+    pub fn explain(&self, principal: &Principal, table: &str) -> Option<Explanation> {
+        Some(Evaluation::new(self, principal, self.tables.get(table)?).explain())
+    }
+
+    /// What becomes of each role that the claims name, for the principal's purpose.
+    pub fn roles(&self, claims: &Claims, principal: &Principal) -> Vec<HeldRole> {
+        self.purposes.standing(claims, &principal.purpose)
+    }
+
+    /// The purpose that a declared role serves.
+    pub fn purpose_of(&self, role: &str) -> Option<&str> {
+        self.purposes.roles().get(role).map(String::as_str)
+    }
+
+    /// Whether any role serves the purpose.
+    pub fn has_purpose(&self, purpose: &str) -> bool {
+        self.purposes.roles().values().any(|served| served == purpose)
+    }
+
+    /// The tables that policies may open, in the order of their names.
+    pub fn tables(&self) -> impl Iterator<Item = &ResourceTable> {
+        self.tables.values().map(|resource| &resource.table)
     }
 
     /// SHA-256 over the policy folder's files and the tables they speak of, in hexadecimal.

@@ -39,6 +39,23 @@ impl fmt::Display for PolicyProblem {
     }
 }
 
+/// A policy, and where it stands.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct PolicyPlace {
+    /// The name it gives itself by `@id`.
+    pub id: String,
+    /// The file, without its folder: all policies stand in one.
+    pub file: String,
+    /// The line where it begins, from 1.
+    pub line: usize,
+}
+
+impl fmt::Display for PolicyPlace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({}:{})", self.id, self.file, self.line)
+    }
+}
+
 /// The line, from 1, of a byte offset.
 pub(super) fn line_at(text: &str, offset: usize) -> usize {
     1 + text.bytes().take(offset).filter(|byte| *byte == b'\n').count()

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use cedar_policy::{EntityUid, Policy};
 use serde_json::Value;
 
-use super::resources::{ALL_ROWS, ResourceTable, UNCLASSIFIED, UnreadTable};
+use super::resources::{ALL_ROWS, ENGINE_GROUPS, ResourceTable, UNCLASSIFIED, UnreadTable};
 use super::vocabulary::Vocabulary;
 use crate::purposes::Roles;
 
@@ -43,7 +43,11 @@ impl<'a> Named<'a> {
             roles,
             tables,
             unread,
-            groups: tables.iter().flat_map(|table| table.parents.iter().map(String::as_str)).collect(),
+            groups: tables
+                .iter()
+                .flat_map(|table| table.parents.iter().map(String::as_str))
+                .chain(ENGINE_GROUPS)
+                .collect(),
             schemas: tables.iter().map(ResourceTable::schema).collect(),
             columns: columns().map(|(table, (column, _))| table.column_id(column)).collect(),
             tags: columns().flat_map(|(_, (_, tags))| tags.iter().map(String::as_str)).chain([UNCLASSIFIED]).collect(),
@@ -166,7 +170,7 @@ pub(super) fn named_columns<'a>(
 }
 
 /// The strings that a policy, in Cedar's JSON form, compares `context.<attribute>` with.
-fn compared(form: &Value, attribute: &str, found: &mut BTreeSet<String>) {
+pub(super) fn compared(form: &Value, attribute: &str, found: &mut BTreeSet<String>) {
     match form {
         Value::Array(items) => items.iter().for_each(|item| compared(item, attribute, found)),
         Value::Object(members) => {

@@ -5,6 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 /// The scope that every table has: all rows.
 pub const ALL_ROWS: &str = "all";
 
+/// Groups of tables that the engine makes by itself. Policies may open them before the first table of them is there.
+pub const ENGINE_GROUPS: [&str; 2] = ["audit.*", "catalog.*"];
+
 /// The tag of a column without one.
 pub const UNCLASSIFIED: &str = "unclassified";
 
@@ -86,7 +89,7 @@ impl ResourceTable {
         format!("{}.{column}", self.name)
     }
 
-    pub(super) fn has_scope(&self, scope: &str) -> bool {
+    pub(crate) fn has_scope(&self, scope: &str) -> bool {
         scope == ALL_ROWS || self.scopes.iter().any(|known| known == scope)
     }
 }

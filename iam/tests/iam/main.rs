@@ -4,6 +4,8 @@
 mod decisions;
 mod folder;
 mod levels_are_monotone;
+mod oracle;
 mod problems;
+mod survey;
 mod tokens;
 mod who_sees_what;

@@ -6,11 +6,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use lakeward_iam::{Claims, Level, Policies, Principal, ResourceTable};
+use lakeward_iam::{Claims, Level, Oracle, Policies, Principal, ResourceTable, Standing};
 use serde_json::Value;
 
-/// The roles whose policies are written; the others see nothing.
-const BUILT: [&str; 6] = ["patient", "doctor", "head_physician", "receptionist", "analyst", "data_engineer"];
+/// Groups of the engine's own tables, which come with the engine's parts and not with contracts.
+const OF_THE_ENGINE: [&str; 2] = ["audit.*", "catalog.*"];
 
 const EVERYBODY: &str = "(nobody)";
 
@@ -59,6 +59,7 @@ impl Line {
         match self.table.as_str() {
             "raw.*" => table.name.starts_with("raw.") && !table.name.ends_with("__dead_letter"),
             "raw.*__dead_letter" => table.name.starts_with("raw.") && table.name.ends_with("__dead_letter"),
+            group if OF_THE_ENGINE.contains(&group) => table.name.starts_with(group.trim_end_matches('*')),
             name => table.name == format!("curated.{name}"),
         }
     }
@@ -191,12 +192,19 @@ fn differences(
     differences
 }
 
+/// Every role that the oracle speaks of.
+fn roles(lines: &[Line]) -> BTreeSet<&str> {
+    let roles: BTreeSet<&str> = lines.iter().map(|line| line.role.as_str()).filter(|role| *role != EVERYBODY).collect();
+    assert_eq!(roles.len(), 12, "{roles:?}");
+    roles
+}
+
 #[test]
 fn each_role_sees_exactly_what_the_oracle_says() {
-    let (lines, tables) = (oracle(), tables());
+    let (lines, tables) = (oracle(), with_the_engines(tables()));
     let policies = shipped(&tables);
     let mut found = Vec::new();
-    for role in BUILT {
+    for role in roles(&lines) {
         let purpose = &lines.iter().find(|line| line.role == role).unwrap().purpose;
         let principal = policies.principal(&person(&[role]), None).unwrap();
         assert_eq!(principal.purpose, *purpose, "of {role}");
@@ -208,27 +216,21 @@ fn each_role_sees_exactly_what_the_oracle_says() {
     assert!(found.is_empty(), "{}", found.join("\n"));
 }
 
-#[test]
-fn roles_that_are_not_built_yet_see_nothing() {
-    let (lines, tables) = (oracle(), tables());
-    let policies = shipped(&tables);
-    let roles: BTreeSet<&str> = lines.iter().map(|line| line.role.as_str()).collect();
-    let mut found = Vec::new();
-    let mut checked = 0;
-    for role in roles.into_iter().filter(|role| !BUILT.contains(role) && *role != EVERYBODY) {
-        let principal = policies.principal(&person(&[role]), None).unwrap();
-        assert!(principal.roles.contains(role), "{role} is not declared");
-        found.extend(differences(&lines, &tables, &policies, &principal, EVERYBODY));
-        checked += 1;
-    }
-    assert_eq!(checked, 6);
-    assert!(found.is_empty(), "{}", found.join("\n"));
+/// The tables with some of the catalog, which is not there yet: they are open to whom the oracle names.
+fn with_the_engines(mut tables: Vec<ResourceTable>) -> Vec<ResourceTable> {
+    tables.push(ResourceTable {
+        name: "catalog.columns".into(),
+        parents: vec!["catalog.*".into()],
+        columns: vec![("name".into(), vec!["catalog".into()]), ("new".into(), vec![])],
+        ..ResourceTable::default()
+    });
+    tables
 }
 
 #[test]
 fn what_the_oracle_names_is_there() {
     let tables = tables();
-    for line in oracle().iter().filter(|line| BUILT.contains(&line.role.as_str()) || line.role == EVERYBODY) {
+    for line in oracle().iter().filter(|line| !OF_THE_ENGINE.contains(&line.table.as_str())) {
         let meant: Vec<_> = tables.iter().filter(|table| line.is_of(table)).collect();
         assert!(!meant.is_empty(), "there is no table {}", line.table);
         for table in meant {
@@ -241,10 +243,57 @@ fn what_the_oracle_names_is_there() {
 }
 
 #[test]
-fn without_its_attribute_a_person_sees_none_of_the_scopes_that_need_it() {
-    let tables = tables();
+fn the_engines_own_comparison_says_the_same() {
+    let file = project().join("tests/who-sees-what.csv");
+    let tables = with_the_engines(tables());
     let policies = shipped(&tables);
-    for role in BUILT {
+    let written = Oracle::read(&file).unwrap();
+    assert_eq!(written.dangling(&policies), []);
+    assert_eq!(written.compare(&policies).differences, []);
+}
+
+#[test]
+fn no_shipped_policy_is_idle_and_no_scope_without_use() {
+    let tables = tables();
+    let survey = shipped(&tables).survey();
+    assert_eq!(survey.problems, []);
+    let scopes =
+        tables.iter().flat_map(|table| table.scopes.iter().map(move |scope| (table.name.clone(), scope.clone())));
+    assert_eq!(scopes.filter(|scope| !survey.used.contains(scope)).collect::<Vec<_>>(), []);
+}
+
+#[test]
+fn an_explanation_says_what_the_decision_says() {
+    let (lines, tables) = (oracle(), tables());
+    let policies = shipped(&tables);
+    let mut columns = 0;
+    for role in roles(&lines) {
+        for claims in [person(&[role]), Claims::new("someone").role(role)] {
+            let principal = policies.principal(&claims, None).unwrap();
+            for table in &tables {
+                let decision = policies.decide(&principal, &table.name);
+                let explained = policies.explain(&principal, &table.name).unwrap();
+                assert_eq!(explained.visible, decision.is_visible(), "{role} {}", table.name);
+                let open: Vec<&str> = explained.open().map(|scope| scope.scope.as_str()).collect();
+                let decided: Vec<&str> = decision.scopes.iter().map(|scope| scope.scope.as_str()).collect();
+                assert_eq!(open, decided, "{role} {}", table.name);
+                for (scope, decided) in explained.open().zip(&decision.scopes) {
+                    let levels: BTreeMap<String, Level> =
+                        scope.columns.iter().map(|(name, column)| (name.clone(), column.level)).collect();
+                    assert_eq!(levels, decided.levels, "{role} {} {}", table.name, scope.scope);
+                    columns += levels.len();
+                }
+            }
+        }
+    }
+    assert!(columns > 1_000, "only {columns} were compared");
+}
+
+#[test]
+fn without_its_attribute_a_person_sees_none_of_the_scopes_that_need_it() {
+    let (lines, tables) = (oracle(), tables());
+    let policies = shipped(&tables);
+    for role in roles(&lines) {
         let principal = policies.principal(&Claims::new("someone").role(role), None).unwrap();
         for table in &tables {
             for scope in &policies.decide(&principal, &table.name).scopes {
@@ -266,6 +315,27 @@ fn two_roles_never_add_up() {
         let alone = policies.principal(&person(&[role]), None).unwrap();
         assert_eq!(principal.digest, alone.digest);
     }
-    let clashing = policies.principal(&person(&["dpo", "analyst"]), None).unwrap();
-    assert_eq!(clashing.purpose, "public");
+}
+
+#[test]
+fn a_declared_pair_is_neither() {
+    let (lines, tables) = (oracle(), tables());
+    let policies = shipped(&tables);
+    let nobody = policies.principal(&Claims::new("someone"), None).unwrap();
+    let mut pairs = 0;
+    let roles: Vec<&str> = roles(&lines).into_iter().collect();
+    for (index, one) in roles.iter().enumerate() {
+        for other in &roles[index + 1..] {
+            let both = person(&[one, other]);
+            let clash =
+                policies.roles(&both, &nobody).iter().any(|held| matches!(held.standing, Standing::Incompatible(_)));
+            if clash {
+                pairs += 1;
+                assert_eq!(policies.principal(&both, None).unwrap().roles, nobody.roles, "{one} and {other}");
+                let purpose = policies.purpose_of(one);
+                assert!(policies.principal(&both, purpose).is_err(), "{one} and {other}");
+            }
+        }
+    }
+    assert_eq!(pairs, 18, "purposes.yaml declares other pairs: change the number with it");
 }

@@ -24,6 +24,4 @@ pub use predicate::attributes_of;
 pub(crate) use provider::{GovernedProvider, Reads};
 pub(crate) use rows::Rows;
 pub use snapshots::{TableSnapshot, TableSnapshots};
-#[cfg(test)]
-pub(crate) use view::Shown;
-pub(crate) use view::View;
+pub(crate) use view::{Shown, View};

@@ -4,6 +4,7 @@
 //! | --- | --- | --- |
 //! | `POST /v1/sql` | bearer token, or none for the anonymous | rows: JSON, NDJSON, CSV or an Arrow IPC stream, by `Accept` |
 //! | `GET /v1/tables` | the same | the tables this principal can see, with the level of each column |
+//! | `GET /v1/access` | the same | what this principal sees of a table, and by which policies |
 //! | `GET /openapi.json` | none | this interface, as OpenAPI |
 //! | `GET /health/live`, `GET /health/ready` | none | whether the process lives; whether it can answer, else which part is missing |
 //! | `GET /metrics` | none | counters, in the text format of Prometheus |
@@ -13,6 +14,7 @@
 //! HTTP/1.1 and HTTP/2: TLS is the business of the gateway in front of it.
 
 mod accept;
+mod access;
 mod answer;
 mod encode;
 mod openapi;
@@ -99,6 +101,7 @@ fn routes() -> Vec<Route<HttpState>> {
     let mut routes = vec![
         Route { method: Method::POST, path: "/v1/sql", handler: post(statement::statement) },
         Route::get("/v1/tables", get(tables::tables)),
+        Route::get("/v1/access", get(access::access)),
         Route::get("/openapi.json", get(openapi::document)),
     ];
     routes.extend(operations::routes());

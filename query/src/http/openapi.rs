@@ -5,7 +5,7 @@ use axum::response::{IntoResponse, Response};
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
-use super::{operations, problem, statement, tables};
+use super::{access, operations, problem, statement, tables};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -17,6 +17,7 @@ use super::{operations, problem, statement, tables};
     paths(
         statement::statement,
         tables::tables,
+        access::access,
         document,
         operations::live,
         operations::ready,

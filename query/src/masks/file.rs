@@ -163,6 +163,23 @@ impl Masks {
         self.entry(level, tags, column).map(|(tag, entry)| Masked { tag: tag.to_owned(), mask: entry.mask })
     }
 
+    /// Why a column of the table is hidden at a level that a policy gives it, if it is: there is no mask, or none that works.
+    pub fn misses(&self, table: &GovernedTable, column: &str, level: Level) -> Option<String> {
+        let column = table.columns.iter().find(|known| known.name == column)?;
+        if !MASKED_LEVELS.contains(&level) {
+            return None;
+        }
+        match self.mask(level, &column.tags, &column.name) {
+            None => Some(format!("no {level} mask for the tag {}", column.tags.join(", "))),
+            Some(masked) if !masked.works(&column.data_type, true, table.subject.is_some()) => Some(format!(
+                "the {level} mask of the tag {} does not work for it: {}",
+                masked.tag,
+                if masked.mask.fits(&column.data_type) { "the table names no subject" } else { "it has another type" }
+            )),
+            Some(_) => None,
+        }
+    }
+
     /// Digest of the file's text.
     pub(crate) fn digest(&self) -> &str {
         &self.digest

@@ -7,6 +7,7 @@ mod file;
 mod function;
 mod generalise;
 mod pseudonym;
+mod words;
 
 use std::path::{Path, PathBuf};
 

@@ -97,6 +97,8 @@ pub struct TableContract {
     pub scopes: BTreeMap<String, Expression>,
     /// Kept for the engine's look-ups; no policy may open it.
     pub hidden: bool,
+    /// Columns that nobody is meant to see, with the lines that say so.
+    pub unseen: BTreeMap<String, usize>,
     /// What must be TRUE of every row.
     pub quality: Vec<QualityRule>,
     /// The contract.
@@ -129,7 +131,7 @@ impl TableContract {
 }
 
 const CUSTOM: &[&str] = &["from", "mode", "version", "tombstone", "subject", "scopes", "hidden", "dropped"];
-const COLUMN_CUSTOM: &[&str] = &["prunable", "readAs"];
+const COLUMN_CUSTOM: &[&str] = &["prunable", "readAs", "seenBy"];
 const QUALITY: &[&str] = &["name", "description", "type", "query", "severity"];
 
 /// A contract as read, before its SELECTs are found: `from` holds topics with their lines.
@@ -156,6 +158,8 @@ pub(super) fn read(reader: &mut Reader<'_>, text: &str) -> Option<Draft> {
     let tags_are_known = columns_are_known && reader.problems.len() == before;
     let primary_key = primary_key(reader, &properties);
     let columns: Vec<Column> = properties.iter().map(|property| column(reader, property)).collect();
+    let unseen = properties.iter().filter_map(|property| Some((property.name.clone(), unseen(reader, property)?)));
+    let unseen = unseen.collect();
 
     let name = document.table.parse::<TableName>().map_err(|e| e.to_string()).and_then(|name| {
         let expected = name.schema == "curated"
@@ -245,6 +249,7 @@ pub(super) fn read(reader: &mut Reader<'_>, text: &str) -> Option<Draft> {
             subject,
             scopes,
             hidden,
+            unseen,
             quality,
             file: reader.file.to_owned(),
         },
@@ -283,6 +288,21 @@ fn column(reader: &mut Reader<'_>, property: &Property<'_>) -> Column {
         read_as,
         id,
         line: property.line,
+    }
+}
+
+/// The line that says of a column that nobody is meant to see it, if one does.
+fn unseen(reader: &mut Reader<'_>, property: &Property<'_>) -> Option<usize> {
+    let entries = &property.entries;
+    // What else stands there has been looked at with the column.
+    let custom = reader.custom(entries, "a column", COLUMN_CUSTOM);
+    let line = custom.line_of("seenBy");
+    match reader.optional_text(&custom, "seenBy")?.as_str() {
+        "nobody" => Some(line),
+        other => {
+            reader.note(line, format!("seenBy of '{}' is nobody or not there, not {other}", property.name));
+            None
+        }
     }
 }
 

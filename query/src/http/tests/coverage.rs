@@ -16,9 +16,10 @@ enum Door {
     Open,
 }
 
-const DENIALS: [(&str, &str, Door); 6] = [
+const DENIALS: [(&str, &str, Door); 7] = [
     ("POST", "/v1/sql", Door::Guarded),
     ("GET", "/v1/tables", Door::Guarded),
+    ("GET", "/v1/access", Door::Guarded),
     ("GET", "/openapi.json", Door::Open),
     ("GET", "/health/live", Door::Open),
     ("GET", "/health/ready", Door::Open),

@@ -1,12 +1,16 @@
 //! `lakeward check`: every mistake of the configuration and of `sql/`, with file and line; with `--live` also what is
 //! there: whether the tables in storage can follow, and what payloads hold that no contract declares.
+//!
+//! Where rights were written down by hand (`--oracle`), each cell in which the policies differ from them is an error.
 #![allow(clippy::print_stdout, reason = "the verdict belongs on standard output")]
+
+mod rights;
 
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use lakeward_ingest::is_declared;
-use lakeward_tables::{Lake, Lakehouse};
+use lakeward_tables::{Lake, Lakehouse, Problem};
 
 use crate::aligned::aligned;
 use crate::cli::CheckArgs;
@@ -14,6 +18,10 @@ use crate::commands::status::contracts;
 use crate::config::{self, Config};
 use crate::declared::Declared;
 use crate::{registry, storage};
+use rights::Rights;
+
+/// The rights written down by hand, where they stand in the lakehouse.
+const ORACLE: &str = "who-sees-what.csv";
 
 /// Checks and prints; an error says how many mistakes there are.
 pub(crate) async fn run(args: CheckArgs) -> anyhow::Result<()> {
@@ -34,13 +42,18 @@ pub(crate) async fn run(args: CheckArgs) -> anyhow::Result<()> {
     }
     let folder = args.lakehouse.or(configured).unwrap_or_else(|| PathBuf::from("sql"));
     let mut found = String::new();
+    let mut rights = Rights::default();
     match Declared::load(&folder).await {
         Ok(declared) => {
             let Lakehouse { topics, curated, .. } = &*declared.lakehouse;
             let missing =
                 whole.and_then(|(file, config)| Some((file, registry::missing(&config, &declared.lakehouse)?)));
             problems.extend(missing.map(|(file, why)| format!("{}:1: {why}", file.display())));
-            found = format!("{} topics, {} curated tables", topics.len(), curated.len());
+            let shipped = folder.join(ORACLE);
+            let oracle = args.oracle.or_else(|| shipped.exists().then_some(shipped));
+            rights = Rights::look(&declared, oracle.as_deref());
+            problems.extend(rights.errors.iter().map(ToString::to_string));
+            found = format!("{} topics, {} curated tables{}", topics.len(), curated.len(), rights.compared);
         }
         Err(found) => problems.extend(found.iter().map(ToString::to_string)),
     }
@@ -48,15 +61,28 @@ pub(crate) async fn run(args: CheckArgs) -> anyhow::Result<()> {
     if args.live && problems.is_empty() {
         news = live(config.as_deref(), &folder, &mut problems).await?;
     }
+    for warning in &rights.warnings {
+        println!("{}", as_warning(warning));
+    }
     if problems.is_empty() {
         news.iter().for_each(|line| println!("{line}"));
-        println!("{}: {found}, nothing to complain of", folder.display());
+        let complaints = match rights.warnings.len() {
+            0 => "nothing to complain of".to_owned(),
+            1 => "1 warning".to_owned(),
+            count => format!("{count} warnings"),
+        };
+        println!("{}: {found}, {complaints}", folder.display());
         return Ok(());
     }
     for problem in &problems {
         println!("{problem}");
     }
+    print!("{}", rights.differences);
     bail!("{} {}", problems.len(), if problems.len() == 1 { "problem" } else { "problems" })
+}
+
+fn as_warning(Problem { file, line, message }: &Problem) -> String {
+    format!("{}:{line}: warning: {message}", file.display())
 }
 
 /// What is worth knowing of the lake as it stands; what is wrong with it goes to the problems.
