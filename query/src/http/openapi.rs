@@ -5,7 +5,7 @@ use axum::response::{IntoResponse, Response};
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
-use super::{operations, problem, statement, tables};
+use super::{audit, operations, problem, statement, tables};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -17,6 +17,8 @@ use super::{operations, problem, statement, tables};
     paths(
         statement::statement,
         tables::tables,
+        audit::own,
+        audit::of_subject,
         document,
         operations::live,
         operations::ready,

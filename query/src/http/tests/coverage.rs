@@ -16,9 +16,11 @@ enum Door {
     Open,
 }
 
-const DENIALS: [(&str, &str, Door); 6] = [
+const DENIALS: [(&str, &str, Door); 8] = [
     ("POST", "/v1/sql", Door::Guarded),
     ("GET", "/v1/tables", Door::Guarded),
+    ("GET", "/v1/me/accesses", Door::Guarded),
+    ("POST", "/v1/audit/subject", Door::Guarded),
     ("GET", "/openapi.json", Door::Open),
     ("GET", "/health/live", Door::Open),
     ("GET", "/health/ready", Door::Open),

@@ -1,5 +1,6 @@
 //! The endpoints against a real service over a small lakehouse.
 
+mod audit;
 mod coverage;
 mod statement;
 mod tables;
