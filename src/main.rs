@@ -75,6 +75,7 @@ fn run(command: Command) -> anyhow::Result<()> {
             Command::Produce(args) => commands::produce::run(args).await,
             Command::Token(args) => commands::token::run(args),
             Command::Sql(args) => commands::sql::run(args).await,
+            Command::Audit(command) => commands::audit::run(command).await,
         }
     })
 }

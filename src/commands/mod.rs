@@ -1,6 +1,7 @@
 //! The commands, one module each.
 
 pub(crate) mod acl;
+pub(crate) mod audit;
 pub(crate) mod broker;
 pub(crate) mod check;
 pub(crate) mod init;

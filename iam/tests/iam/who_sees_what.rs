@@ -10,7 +10,10 @@ use lakeward_iam::{Claims, Level, Policies, Principal, ResourceTable};
 use serde_json::Value;
 
 /// The roles whose policies are written; the others see nothing.
-const BUILT: [&str; 6] = ["patient", "doctor", "head_physician", "receptionist", "analyst", "data_engineer"];
+const BUILT: [&str; 7] = ["patient", "doctor", "head_physician", "receptionist", "analyst", "data_engineer", "auditor"];
+
+/// Of these some are.
+const BEGUN: [&str; 1] = ["dpo"];
 
 const EVERYBODY: &str = "(nobody)";
 
@@ -59,6 +62,7 @@ impl Line {
         match self.table.as_str() {
             "raw.*" => table.name.starts_with("raw.") && !table.name.ends_with("__dead_letter"),
             "raw.*__dead_letter" => table.name.starts_with("raw.") && table.name.ends_with("__dead_letter"),
+            "audit.*" => table.name.starts_with("audit."),
             name => table.name == format!("curated.{name}"),
         }
     }
@@ -76,6 +80,13 @@ fn tables() -> Vec<ResourceTable> {
     for contract in contracts_in(&contracts.join("curated")) {
         tables.extend(curated(&contract));
     }
+    // Of the engine's own: no contract declares it, and all of its columns have one tag.
+    tables.extend(["audit.alerts", "audit.events"].map(|name| ResourceTable {
+        name: name.into(),
+        parents: vec!["audit.*".into()],
+        columns: vec![("principal".into(), vec!["audit".into()])],
+        ..ResourceTable::default()
+    }));
     for contract in contracts_in(&contracts.join("raw")) {
         let name = contract["schema"][0]["name"].as_str().unwrap().to_owned();
         let mut columns: Vec<(String, Vec<String>)> =
@@ -215,13 +226,14 @@ fn roles_that_are_not_built_yet_see_nothing() {
     let roles: BTreeSet<&str> = lines.iter().map(|line| line.role.as_str()).collect();
     let mut found = Vec::new();
     let mut checked = 0;
-    for role in roles.into_iter().filter(|role| !BUILT.contains(role) && *role != EVERYBODY) {
+    let built = |role: &&str| BUILT.contains(role) || BEGUN.contains(role) || *role == EVERYBODY;
+    for role in roles.into_iter().filter(|role| !built(role)) {
         let principal = policies.principal(&person(&[role]), None).unwrap();
         assert!(principal.roles.contains(role), "{role} is not declared");
         found.extend(differences(&lines, &tables, &policies, &principal, EVERYBODY));
         checked += 1;
     }
-    assert_eq!(checked, 6);
+    assert_eq!(checked, 4);
     assert!(found.is_empty(), "{}", found.join("\n"));
 }
 
