@@ -42,6 +42,48 @@ pub(crate) enum Command {
     Sql(SqlArgs),
     /// Tell what somebody sees of a table, and by which policies
     Access(AccessArgs),
+    /// Look whether the audit is whole; ask who saw the rows of one person
+    #[command(subcommand)]
+    Audit(AuditCommand),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum AuditCommand {
+    /// Walk every chain of the audit and tell what was removed, changed, moved or put in: 1 if anything was
+    Verify(AuditVerifyArgs),
+    /// Tell who saw rows about one person, when, for what purpose, which columns at which level
+    Subject(AuditSubjectArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct AuditVerifyArgs {
+    /// The configuration that names the tables and the key of the audit
+    #[arg(long, value_name = "FILE", env = "LAKEWARD_CONFIG", default_value = "lakeward.toml")]
+    pub(crate) config: PathBuf,
+    /// Where earlier looks have written down how far each chain was: what they saw must still be there
+    #[arg(long, value_name = "FILE")]
+    pub(crate) heads: Option<PathBuf>,
+    /// Write down how far each chain is; keep the file where nobody who can write the tables can write it
+    #[arg(long, value_name = "FILE")]
+    pub(crate) write_heads: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct AuditSubjectArgs {
+    /// The id that rows have of the person, such as a patient's; `-` reads it from standard input
+    pub(crate) id: String,
+    /// The endpoint's address
+    #[arg(long, env = "LAKEWARD_URL", default_value = "http://127.0.0.1:8080")]
+    pub(crate) url: String,
+    /// A bearer token of someone who may see the audit and who the persons are
+    #[arg(long, env = "LAKEWARD_TOKEN", hide_env_values = true)]
+    pub(crate) token: Option<String>,
+    /// The purpose you ask for, where your roles have several
+    #[arg(long, env = "LAKEWARD_PURPOSE")]
+    pub(crate) purpose: Option<String>,
+    /// Print the answer as it came, as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[derive(Debug, Args)]

@@ -16,8 +16,8 @@ use std::time::Duration;
 
 use lakeward_iam::{IssuerUrl, SignatureAlgorithm};
 use lakeward_ingest::OnGap;
-use lakeward_query::PseudonymKeys;
 use lakeward_query::flight::TicketKey;
+use lakeward_query::{AuditConfig, AuditKey, PseudonymKeys};
 use lakeward_tables::StorageUrl;
 
 use reader::Reader;
@@ -37,6 +37,8 @@ pub(crate) struct Config {
     pub(crate) registry: Option<Registry>,
     /// None in a process that only answers queries, and where it is switched off.
     pub(crate) maintenance: Option<Maintenance>,
+    /// How often what is asked goes into the audit's table, and is looked at.
+    pub(crate) audit_pace: AuditPace,
     /// None in a process that only ingests.
     pub(crate) answers: Option<Answers>,
     pub(crate) http: SocketAddr,
@@ -124,8 +126,25 @@ pub(crate) struct Answers {
     pub(crate) development: Option<Development>,
     pub(crate) anonymous: bool,
     pub(crate) pseudonyms: PseudonymKeys,
+    pub(crate) audit: Audit,
     pub(crate) query: Query,
     pub(crate) flight: Flight,
+}
+
+/// How often the audit is worked on.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct AuditPace {
+    /// Segments are brought into the table.
+    pub(crate) fold: Duration,
+    /// The rules are asked.
+    pub(crate) alerts: Duration,
+}
+
+/// How what is asked is recorded.
+#[derive(Debug, Clone)]
+pub(crate) struct Audit {
+    pub(crate) key: AuditKey,
+    pub(crate) config: AuditConfig,
 }
 
 /// An OpenID Connect issuer.
@@ -208,7 +227,10 @@ impl Config {
         let ingest = sections::ingest(&reader.section("ingest"), kafka);
         let registry = sections::registry(&reader.section("registry"));
         let maintenance = maintenance::maintenance(&reader.section("maintenance"));
-        let answers = sections::answers(&reader, only != Some(Part::Ingest));
+        let audited = reader.section("audit");
+        let answers = sections::answers(&reader, &audited, only != Some(Part::Ingest));
+        let audit_pace = sections::audit_pace(&audited);
+        drop(audited);
         let http = sections::address(&reader.section("http"), "127.0.0.1:8080");
         let log = sections::log(&reader.section("log"));
         let problems = reader.finish();
@@ -219,6 +241,7 @@ impl Config {
                 ingest: ingest.filter(|_| only != Some(Part::Query)),
                 registry,
                 maintenance: maintenance.filter(|_| only != Some(Part::Query)),
+                audit_pace,
                 answers: answers.filter(|_| only != Some(Part::Ingest)),
                 http,
                 log_format,
@@ -252,6 +275,21 @@ pub(crate) fn tables(file: &Path) -> Result<(Storage, PathBuf), Misconfigured> {
     let folder = lakehouse(&reader, file);
     let storage = sections::storage(&reader.section("storage"));
     whole(reader, storage.map(|storage| (storage, folder)))
+}
+
+/// Where the tables of a configuration stand, the folder `sql/`, and the key of the audit; nothing else of it is asked for.
+pub(crate) fn audit(file: &Path) -> Result<(Storage, PathBuf, AuditKey), Misconfigured> {
+    let text = text(file)?;
+    let reader = Reader::new(file, &text, std::env::vars());
+    let folder = lakehouse(&reader, file);
+    let storage = sections::storage(&reader.section("storage"));
+    let audited = reader.section("audit");
+    let secret =
+        sections::pseudonyms(&reader.section("pseudonyms"), !audited.has("secret") && !audited.has("secret_file"));
+    let audit = sections::audit(&audited, secret);
+    sections::audit_pace(&audited);
+    drop(audited);
+    whole(reader, storage.zip(audit).map(|(storage, audit)| (storage, folder, audit.key)))
 }
 
 /// The Kafka cluster of a configuration, and the folder `sql/`; nothing else of it is asked for.

@@ -7,14 +7,15 @@ use std::path::Path;
 use std::sync::Arc;
 
 use lakeward_iam::{Policies, PolicyProblem, ResourceTable, UnreadTable};
-use lakeward_query::{MaskProblem, Masks};
-use lakeward_tables::{GovernedTable, Lakehouse, Problem, Reading, TableName, Unread};
+use lakeward_query::{AlertRules, MaskProblem, Masks};
+use lakeward_tables::{AUDIT_SCHEMA, GovernedTable, Lakehouse, Problem, Reading, TableName, Unread};
 
 /// A lakehouse as declared, without a mistake that can be found before it runs.
 pub(crate) struct Declared {
     pub(crate) lakehouse: Arc<Lakehouse>,
     pub(crate) policies: Arc<Policies>,
     pub(crate) masks: Masks,
+    pub(crate) rules: AlertRules,
 }
 
 impl Declared {
@@ -29,9 +30,9 @@ impl Declared {
         }
         let unread = &reading.unread;
         let governed = reading.lakehouse.governed_tables();
-        // Raw tables are clear or hidden: the engine made their types, and no mask was written for them.
+        // Raw tables and the audit are clear or hidden: the engine made their types, and no mask was written for them.
         let maskable: Vec<GovernedTable> =
-            governed.iter().filter(|table| table.name.schema != "raw").cloned().collect();
+            governed.iter().filter(|table| table.name.schema == "curated").cloned().collect();
         let (masks, found) = Masks::read(&folder.join("policies/masks.yaml"));
         let misplaced = masks.check(&maskable, unread);
         problems.extend(found.into_iter().chain(misplaced).map(of_masks));
@@ -41,6 +42,9 @@ impl Declared {
         let policies = Policies::load_beside(&folder.join("policies"), &resources, &unread_tables);
         let policies = policies.map_err(|found| problems.extend(found.into_iter().map(of_policies))).ok();
 
+        let rules = AlertRules::load(folder).await;
+        let rules = rules.map_err(|found| problems.extend(found)).unwrap_or_default();
+
         let read: BTreeSet<_> = problems.iter().map(|problem| (problem.file.clone(), problem.line)).collect();
         let planned = misfits(&reading, &governed).await;
         // What could not be read cannot be planned either: once is enough.
@@ -49,7 +53,7 @@ impl Declared {
         problems.dedup();
         match policies {
             Some(policies) if problems.is_empty() => {
-                Ok(Self { lakehouse: Arc::new(reading.lakehouse), policies: Arc::new(policies), masks })
+                Ok(Self { lakehouse: Arc::new(reading.lakehouse), policies: Arc::new(policies), masks, rules })
             }
             _ => Err(problems),
         }
@@ -97,6 +101,9 @@ fn resource(table: &GovernedTable) -> ResourceTable {
     if table.name.schema == "raw" {
         let group = if table.name.table.ends_with("__dead_letter") { "raw.*__dead_letter" } else { "raw.*" };
         parents.push(group.to_owned());
+    }
+    if table.name.schema == AUDIT_SCHEMA {
+        parents.push("audit.*".to_owned());
     }
     let attributes: BTreeMap<String, Vec<String>> =
         table.scopes.iter().map(|(scope, predicate)| (scope.clone(), attributes(predicate))).collect();

@@ -8,7 +8,8 @@ use lakeward_iam::Authenticator;
 use lakeward_query::flight::{FlightState, FlightTls, TicketKey, serve_flight};
 use lakeward_query::gateway::{Gateway, RequestMetrics};
 use lakeward_query::http::{HttpState, Operations, serve_http, serve_operations};
-use lakeward_query::{PseudonymKeys, QueryConfig, QueryMetrics, QueryService, TracingAudit};
+use lakeward_query::{AuditConfig, AuditKey, AuditMetrics, JournalAudit};
+use lakeward_query::{PseudonymKeys, QueryConfig, QueryMetrics, QueryService};
 use lakeward_tables::Lake;
 use prometheus::Registry;
 use tokio::net::TcpListener;
@@ -23,13 +24,17 @@ pub(crate) struct Parts<'a> {
     pub(crate) declared: &'a Declared,
     pub(crate) authenticator: Authenticator,
     pub(crate) keys: PseudonymKeys,
+    pub(crate) audit_key: AuditKey,
+    pub(crate) audit: AuditConfig,
     pub(crate) config: QueryConfig,
     pub(crate) registry: &'a Registry,
 }
 
-/// The gateway that both protocols ask.
-pub(crate) fn gateway(parts: Parts<'_>) -> anyhow::Result<Gateway> {
-    let Declared { lakehouse, policies, masks } = parts.declared;
+/// The gateway that both protocols ask, and the audit that is to be closed when nobody asks any more.
+pub(crate) fn gateway(parts: Parts<'_>) -> anyhow::Result<(Gateway, Arc<JournalAudit>)> {
+    let Declared { lakehouse, policies, masks, .. } = parts.declared;
+    let metrics = AuditMetrics::register(parts.registry)?;
+    let audit = JournalAudit::start(parts.lake.journal(), parts.audit_key, parts.audit, metrics);
     let service = QueryService::new(
         parts.lake,
         Arc::clone(lakehouse),
@@ -37,11 +42,11 @@ pub(crate) fn gateway(parts: Parts<'_>) -> anyhow::Result<Gateway> {
         masks.clone(),
         parts.keys,
         parts.config,
-        Arc::new(TracingAudit),
+        Arc::clone(&audit) as _,
         QueryMetrics::register(parts.registry)?,
     );
     let metrics = RequestMetrics::register(parts.registry)?;
-    Ok(Gateway::new(service, Arc::new(parts.authenticator), Arc::clone(policies), metrics))
+    Ok((Gateway::new(service, Arc::new(parts.authenticator), Arc::clone(policies), metrics), audit))
 }
 
 /// Servers that run until they are told to stop.

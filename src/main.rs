@@ -76,6 +76,7 @@ fn run(command: Command) -> anyhow::Result<()> {
             Command::Token(args) => commands::token::run(args),
             Command::Sql(args) => commands::sql::run(args).await,
             Command::Access(args) => commands::access::run(args).await,
+            Command::Audit(command) => commands::audit::run(command).await,
         }
     })
 }

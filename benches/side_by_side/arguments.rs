@@ -28,6 +28,9 @@ pub(crate) struct Arguments {
     /// Rounds of each question, each side once a round [default: 15, quick: 3]
     #[arg(long)]
     query_rounds: Option<usize>,
+    /// Rounds of statements with and without the audit, each once a round [default: 5, quick: 1]
+    #[arg(long)]
+    audit_rounds: Option<usize>,
     /// Given by cargo
     #[arg(long, hide = true)]
     bench: bool,
@@ -42,6 +45,8 @@ pub(crate) enum Part {
     Ingest,
     /// Governed against bare DataFusion
     Query,
+    /// Statements with the audit and without it
+    Audit,
     /// Ingest against the plain Python job
     Python,
     /// Ingest against Structured Streaming with Delta
@@ -153,6 +158,15 @@ impl Arguments {
         self.or(self.query_rounds, 15, 3).max(1)
     }
 
+    pub(crate) fn audit_rounds(&self) -> usize {
+        self.or(self.audit_rounds, 5, 1).max(1)
+    }
+
+    /// For how many seconds short statements are asked in a round.
+    pub(crate) fn audit_seconds(&self) -> u32 {
+        if self.quick { 2 } else { 10 }
+    }
+
     /// For how many seconds messages come while freshness is measured.
     pub(crate) fn live_seconds(&self) -> f64 {
         self.or(self.live_seconds, 60.0, 10.0).max(1.0)
@@ -160,7 +174,7 @@ impl Arguments {
 
     /// Whether a part is asked for, by its name or with all of ingest.
     pub(crate) fn wants(&self, part: Part) -> bool {
-        let of_ingest = part != Part::Query;
+        let of_ingest = !matches!(part, Part::Query | Part::Audit);
         self.parts.is_empty() || self.parts.contains(&part) || (of_ingest && self.parts.contains(&Part::Ingest))
     }
 

@@ -72,6 +72,10 @@ async fn compare(arguments: &Arguments) -> anyhow::Result<()> {
         let compared = query::compare(arguments, &folder.path().join("query")).await;
         pairs.extend(compared.unwrap_or_else(|error| vec![failed("query", &error)]));
     }
+    if arguments.wants(Part::Audit) {
+        let compared = query::audit::compare(arguments, &folder.path().join("audit")).await;
+        pairs.extend(compared.unwrap_or_else(|error| vec![failed("audit", &error)]));
+    }
     let table = report::table(&pairs);
     println!("\n{machine}\n\n{table}");
     if arguments.is_whole() {

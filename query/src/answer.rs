@@ -78,13 +78,15 @@ impl Answer {
             match reader.next().await {
                 Some(Ok(batch)) => Some((Ok(batch), Some(reader))),
                 Some(Err(error)) => {
-                    reader.ledger.finish(Outcome::Failed(error.code));
-                    Some((Err(error), None))
+                    let kept = reader.ledger.finish(Outcome::Failed(error.code)).await;
+                    Some((Err(kept.err().unwrap_or(error)), None))
                 }
                 None => {
                     let cut = reader.truncated.load(Ordering::Acquire);
-                    reader.ledger.finish(if cut { Outcome::Truncated } else { Outcome::Complete });
-                    None
+                    let outcome = if cut { Outcome::Truncated } else { Outcome::Complete };
+                    // Whoever gets no clean end knows that the answer must not be relied upon.
+                    let kept = reader.ledger.finish(outcome).await;
+                    kept.err().map(|unkept| (Err(unkept), None))
                 }
             }
         });
@@ -136,7 +138,9 @@ impl Reader {
             }
             let batch = answered(&batch.slice(0, rows), &self.schema);
             self.left = if self.truncated.load(Ordering::Acquire) { 0 } else { self.left - rows };
-            self.ledger.add_rows(rows);
+            if let Ok(batch) = &batch {
+                self.ledger.add(batch);
+            }
             return Some(batch);
         }
     }

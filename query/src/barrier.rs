@@ -7,7 +7,7 @@
 //! by the verifier.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use datafusion::arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
 use datafusion::arrow::compute::cast;
@@ -38,6 +38,7 @@ use futures::StreamExt;
 
 use crate::holes::{Hole, is_open};
 use crate::translate;
+use crate::witness::Watch;
 
 /// What a barrier stands for: which table, under which policy.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,6 +60,9 @@ pub(crate) struct SecurityBarrierExec {
     transparent: bool,
     /// Partitions, whatever the plan below has; the last ones may be empty.
     even: Option<usize>,
+    /// Who is told whose rows leave; what is read for it besides is made when it first runs.
+    watch: Option<Watch>,
+    besides: OnceLock<Option<(Arc<dyn ExecutionPlan>, usize)>>,
     properties: Arc<PlanProperties>,
     metrics: ExecutionPlanMetricsSet,
 }
@@ -87,7 +91,7 @@ impl SecurityBarrierExec {
             EmissionType::Incremental,
             Boundedness::Bounded,
         ));
-        Ok(Self { seal, inner, transparent: false, even: None, properties, metrics: ExecutionPlanMetricsSet::new() })
+        Ok(Self::made(seal, inner, false, None, properties))
     }
 
     /// A node through which everything can be seen. The schema has the types of the plan's.
@@ -116,8 +120,41 @@ impl SecurityBarrierExec {
             let partitions = partitions.max(below.output_partitioning().partition_count());
             properties = properties.with_partitioning(Partitioning::UnknownPartitioning(partitions));
         }
-        let properties = Arc::new(properties);
-        Ok(Self { seal, inner, transparent: true, even, properties, metrics: ExecutionPlanMetricsSet::new() })
+        Ok(Self::made(seal, inner, true, even, Arc::new(properties)))
+    }
+
+    fn made(
+        seal: Seal,
+        inner: Arc<dyn ExecutionPlan>,
+        transparent: bool,
+        even: Option<usize>,
+        properties: Arc<PlanProperties>,
+    ) -> Self {
+        let (watch, besides, metrics) = (None, OnceLock::new(), ExecutionPlanMetricsSet::new());
+        Self { seal, inner, transparent, even, watch, besides, properties, metrics }
+    }
+
+    /// The same, telling whose rows leave it. Below an opaque one the subject must stand after the columns of the schema.
+    pub(crate) fn watched(self, watch: Option<Watch>) -> Self {
+        Self { watch, ..self }
+    }
+
+    /// What runs below, and which of its columns is the subject's.
+    fn running(&self) -> (&Arc<dyn ExecutionPlan>, Option<usize>) {
+        let Some(watch) = &self.watch else { return (&self.inner, None) };
+        let columns = self.schema().fields().len();
+        if columns == 0 {
+            // A row without a cell tells of nobody in particular.
+            watch.witness.all();
+            return (&self.inner, None);
+        }
+        if !self.transparent {
+            return (&self.inner, Some(columns));
+        }
+        match self.besides.get_or_init(|| watch.besides(&self.inner)) {
+            Some((besides, subject)) => (besides, Some(*subject)),
+            None => (&self.inner, None),
+        }
     }
 
     /// What the barrier stands for.
@@ -136,7 +173,7 @@ impl SecurityBarrierExec {
     }
 
     fn above(&self, inner: Arc<dyn ExecutionPlan>) -> Result<Self> {
-        Self::through(self.seal.clone(), self.schema(), inner, self.even)
+        Ok(Self::through(self.seal.clone(), self.schema(), inner, self.even)?.watched(self.watch.clone()))
     }
 }
 
@@ -191,14 +228,8 @@ impl ExecutionPlan for SecurityBarrierExec {
         // Whoever resets a plan walks its children and cannot find a hidden one. A visible one was reset before.
         let inner =
             if self.transparent { Arc::clone(&self.inner) } else { reset_plan_states(Arc::clone(&self.inner))? };
-        Ok(Arc::new(Self {
-            seal: self.seal.clone(),
-            inner,
-            transparent: self.transparent,
-            even: self.even,
-            properties: Arc::clone(&self.properties),
-            metrics: ExecutionPlanMetricsSet::new(),
-        }))
+        let anew = Self::made(self.seal.clone(), inner, self.transparent, self.even, Arc::clone(&self.properties));
+        Ok(Arc::new(anew.watched(self.watch.clone())))
     }
 
     fn maintains_input_order(&self) -> Vec<bool> {
@@ -234,11 +265,17 @@ impl ExecutionPlan for SecurityBarrierExec {
         if partition >= self.inner.output_partitioning().partition_count() {
             return Ok(Box::pin(EmptyRecordBatchStream::new(schema)));
         }
-        let inner = self.inner.execute(partition, context).map_err(conceal)?;
+        let (inner, subject) = self.running();
+        let mut watcher = subject.and(self.watch.as_ref()).map(Watch::watcher);
+        let inner = inner.execute(partition, context).map_err(conceal)?;
         let batches = {
             let schema = Arc::clone(&schema);
             inner.map(move |batch| {
-                let batch = batch.and_then(|batch| governed_batch(batch, &schema)).map_err(conceal)?;
+                let batch = batch.map_err(conceal)?;
+                if let (Some(watcher), Some(subject)) = (&mut watcher, subject) {
+                    watcher.look(batch.column(subject));
+                }
+                let batch = governed_batch(batch, &schema).map_err(conceal)?;
                 metrics.record_output(batch.num_rows());
                 Ok(batch)
             })
@@ -305,7 +342,8 @@ impl ExecutionPlan for SecurityBarrierExec {
         if !same_types {
             return Ok(None);
         }
-        Ok(Some(Arc::new(Self::through(self.seal.clone(), projection.schema(), inner, self.even)?)))
+        let swapped = Self::through(self.seal.clone(), projection.schema(), inner, self.even)?;
+        Ok(Some(Arc::new(swapped.watched(self.watch.clone()))))
     }
 
     fn gather_filters_for_pushdown(

@@ -28,7 +28,7 @@ const ABOUT_TABLES: &str = "catalog";
 const SHOWN: [&str; 6] = ["tables", "views", "columns", "schemata", "routines", "parameters"];
 
 /// The schemas that always exist.
-pub(crate) const SCHEMAS: [&str; 2] = ["curated", "raw"];
+pub(crate) const SCHEMAS: [&str; 3] = ["audit", "curated", "raw"];
 
 /// Tables by schema and name.
 pub(crate) type Tables = BTreeMap<String, BTreeMap<String, Arc<dyn TableProvider>>>;

@@ -94,6 +94,8 @@ pub enum ErrorCode {
     ResourceLimit,
     /// A part that is needed is away; trying again later helps.
     Unavailable,
+    /// What was asked cannot be recorded, so that nothing is answered; trying again later helps.
+    AuditUnavailable,
     /// A defect of the server.
     Internal,
 }
@@ -112,6 +114,7 @@ impl ErrorCode {
             Self::TimeLimit => "time_limit",
             Self::ResourceLimit => "resource_limit",
             Self::Unavailable => "unavailable",
+            Self::AuditUnavailable => "audit_unavailable",
             Self::Internal => "internal",
         }
     }
@@ -157,6 +160,12 @@ impl QueryError {
     /// A defect of the server; the cause goes to the log by its caller, never to the client.
     pub fn internal() -> Self {
         Self::new(ErrorCode::Internal, "the statement failed inside the server")
+    }
+
+    /// What was asked cannot be recorded.
+    pub fn audit_unavailable() -> Self {
+        let sentence = "the audit cannot be written, and without its record nothing is answered; try again later";
+        Self::new(ErrorCode::AuditUnavailable, sentence)
     }
 
     /// The statement took longer than it may.

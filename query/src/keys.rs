@@ -15,7 +15,7 @@ use sha2::{Digest, Sha256};
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum KeyError {
     /// Shorter than 32 bytes.
-    #[error("a pseudonym key needs at least 32 bytes, {0} were given")]
+    #[error("a key needs at least 32 bytes, {0} were given")]
     TooShort(usize),
 }
 
@@ -165,12 +165,12 @@ impl Hash for PurposeKey {
 
 const DERIVATION: &[u8] = b"lakeward/pseudonym/v1\0";
 
-fn long_enough(key: &[u8]) -> Result<Vec<u8>, KeyError> {
+pub(crate) fn long_enough(key: &[u8]) -> Result<Vec<u8>, KeyError> {
     if key.len() < SHORTEST { Err(KeyError::TooShort(key.len())) } else { Ok(key.to_vec()) }
 }
 
 /// An HMAC under a key of any length: RFC 2104 hashes a key that is longer than a block and pads a shorter one.
-fn keyed(key: &[u8]) -> Hmac<Sha256> {
+pub(crate) fn keyed(key: &[u8]) -> Hmac<Sha256> {
     let mut block = Key::<Hmac<Sha256>>::default();
     if key.len() > block.len() {
         let digest = Sha256::digest(key);

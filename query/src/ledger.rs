@@ -1,20 +1,58 @@
-//! What is known of a statement when it ends: one audit event, and the counters.
+//! The account of one statement: its records in the audit, and the counters.
 
 use std::sync::Arc;
 use std::time::Instant;
 
-use sha2::{Digest, Sha256};
+use datafusion::arrow::array::{Array, RecordBatch};
 
-use crate::audit::{Audit, AuditEvent, Outcome};
-use crate::governed::Reads;
-use crate::{QueryMetrics, RequestContext};
+use crate::audit::{Audit, Kind, Outcome, Record, without_literals};
+use crate::witness::Reads;
+use crate::{QueryError, QueryMetrics, RequestContext};
 
-/// The account of one statement; closed once, at the latest when it is dropped.
+/// A record of who asks, and what.
+pub(crate) fn record(audit: &dyn Audit, kind: Kind, context: &RequestContext, sql: Option<&str>) -> Record {
+    let principal = &context.principal;
+    Record {
+        request_id: context.request_id.clone(),
+        principal: principal.id.clone(),
+        issuer: principal.issuer.clone(),
+        purpose: principal.purpose.clone(),
+        roles: principal.roles.iter().cloned().collect(),
+        protocol: context.protocol.to_owned(),
+        peer: context.peer.clone(),
+        grant_id: context.grant_id.clone(),
+        statement: sql.and_then(without_literals),
+        digest: sql.map(|sql| audit.key().statement(sql)),
+        ..Record::new(kind)
+    }
+}
+
+/// Keeps the one record of a question that gives no rows of tables; the answer leaves afterwards, or not at all.
+pub(crate) async fn keep<T>(
+    audit: &dyn Audit,
+    record: Record,
+    started: Instant,
+    answer: Result<T, QueryError>,
+) -> Result<T, QueryError> {
+    let outcome = answer.as_ref().map_or_else(|error| Outcome::Failed(error.code), |_| Outcome::Complete);
+    let record =
+        Record { outcome: Some(outcome.as_str().to_owned()), milliseconds: Some(milliseconds(started)), ..record };
+    audit.keep(record).await.map_err(|_| QueryError::audit_unavailable())?;
+    answer
+}
+
+fn milliseconds(since: Instant) -> i64 {
+    since.elapsed().as_millis().try_into().unwrap_or(i64::MAX)
+}
+
+/// The account of one statement that runs; closed once, at the latest when it is dropped.
 pub(crate) struct Ledger {
     audit: Arc<dyn Audit>,
     metrics: QueryMetrics,
-    reads: Reads,
-    event: AuditEvent,
+    reads: Arc<Reads>,
+    record: Record,
+    rows: u64,
+    bytes: u64,
     started: Instant,
     open: bool,
 }
@@ -25,45 +63,64 @@ impl Ledger {
         metrics: QueryMetrics,
         context: &RequestContext,
         sql: &str,
-        reads: Reads,
+        reads: Arc<Reads>,
     ) -> Self {
         metrics.running.inc();
-        let event = AuditEvent {
-            request_id: context.request_id.clone(),
-            principal: context.principal.id.clone(),
-            purpose: context.principal.purpose.clone(),
-            protocol: context.protocol,
-            statement: data_encoding::HEXLOWER.encode(&Sha256::digest(sql.as_bytes())),
-            tables: Vec::new(),
-            rows: 0,
-            milliseconds: 0,
-            outcome: Outcome::Cancelled,
-        };
-        Self { audit, metrics, reads, event, started: Instant::now(), open: true }
+        let record = record(audit.as_ref(), Kind::Started, context, Some(sql));
+        Self { audit, metrics, reads, record, rows: 0, bytes: 0, started: Instant::now(), open: true }
     }
 
-    pub(crate) fn add_rows(&mut self, rows: usize) {
-        self.event.rows += rows as u64;
-        self.metrics.rows.inc_by(rows as u64);
+    /// Keeps the record without which no row may leave.
+    pub(crate) fn start(&self) -> impl Future<Output = Result<(), QueryError>> + Send + use<> {
+        let record = Record { tables: self.reads.tables(), ..self.record.clone() };
+        let audit = Arc::clone(&self.audit);
+        async move { audit.keep(record).await.map_err(|_| QueryError::audit_unavailable()) }
     }
 
-    pub(crate) fn finish(&mut self, outcome: Outcome) {
+    pub(crate) fn add(&mut self, batch: &RecordBatch) {
+        self.rows += batch.num_rows() as u64;
+        self.metrics.rows.inc_by(batch.num_rows() as u64);
+        let bytes = |column: &dyn Array| column.to_data().get_slice_memory_size().unwrap_or(0) as u64;
+        self.bytes += batch.columns().iter().map(|column| bytes(column.as_ref())).sum::<u64>();
+    }
+
+    /// Keeps the record of the end; until then the end must not be told.
+    pub(crate) async fn finish(&mut self, outcome: Outcome) -> Result<(), QueryError> {
+        match self.closed(outcome) {
+            Some(record) => self.audit.keep(record).await.map_err(|_| QueryError::audit_unavailable()),
+            None => Ok(()),
+        }
+    }
+
+    /// Counts the statement and gives its last record, the first time.
+    fn closed(&mut self, outcome: Outcome) -> Option<Record> {
         if !std::mem::take(&mut self.open) {
-            return;
+            return None;
         }
         let elapsed = self.started.elapsed();
-        self.event.tables = std::mem::take(&mut *self.reads.lock());
-        self.event.milliseconds = elapsed.as_millis().try_into().unwrap_or(u64::MAX);
-        self.event.outcome = outcome;
         self.metrics.running.dec();
-        self.metrics.statements.with_label_values(&[self.event.protocol, outcome.as_str()]).inc();
-        self.metrics.seconds.with_label_values(&[self.event.protocol]).observe(elapsed.as_secs_f64());
-        self.audit.record(&self.event);
+        self.metrics.statements.with_label_values(&[self.record.protocol.as_str(), outcome.as_str()]).inc();
+        self.metrics.seconds.with_label_values(&[self.record.protocol.as_str()]).observe(elapsed.as_secs_f64());
+        let whole = |number: u64| Some(i64::try_from(number).unwrap_or(i64::MAX));
+        let of_now = Record::new(Kind::Finished);
+        Some(Record {
+            at: of_now.at,
+            kind: of_now.kind,
+            tables: self.reads.tables(),
+            rows: whole(self.rows),
+            bytes: whole(self.bytes),
+            outcome: Some(outcome.as_str().to_owned()),
+            milliseconds: Some(milliseconds(self.started)),
+            subjects: self.reads.subjects(self.audit.key()),
+            ..self.record.clone()
+        })
     }
 }
 
 impl Drop for Ledger {
     fn drop(&mut self) {
-        self.finish(Outcome::Cancelled);
+        if let Some(record) = self.closed(Outcome::Cancelled) {
+            self.audit.keep_later(record);
+        }
     }
 }

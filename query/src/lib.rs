@@ -7,6 +7,7 @@
 //! - a *scope* is a predicate over the rows of a table, named by the contract and permitted by policy;
 //! - a *mark* is one boolean per row which says whether a value stands in a look-up into another table;
 //! - a *level* says how a cell is shown: clear, generalised, pseudonym or hidden;
+//! - a *witness* is told whose rows leave a barrier, for the audit;
 //! - the *barrier* is the plan node between the governed rows and whatever the statement does with them;
 //! - the *gate* decides which statements and which plan nodes may exist at all.
 //!
@@ -38,6 +39,7 @@ mod session;
 mod tests;
 mod translate;
 mod verifier;
+mod witness;
 mod workers;
 
 pub use access::{
@@ -45,7 +47,11 @@ pub use access::{
     AccessScope, TableAccess,
 };
 pub use answer::{Answer, AnswerStream};
-pub use audit::{Audit, AuditEvent, AuditedColumn, AuditedTable, Outcome, TracingAudit};
+pub use audit::{
+    Accesses, Alert, AlertRules, Audit, AuditConfig, AuditKey, AuditMetrics, AuditUnavailable, AuditedAccess,
+    AuditedColumn, AuditedSubjects, AuditedTable, Finding, Head, JournalAudit, Kind, Outcome, Record, Subjects,
+    Verified, verify,
+};
 pub use error::{ErrorCode, Position, QueryError, RefusedKind};
 pub use governed::{TableSnapshot, TableSnapshots, attributes_of, check};
 pub use keys::{KeyError, PseudonymKeys};

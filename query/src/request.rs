@@ -48,6 +48,10 @@ pub struct RequestContext {
     pub deadline: Instant,
     /// The protocol by which the statement came: `http`, `flight`.
     pub protocol: &'static str,
+    /// The address that it came from, as far as it is known.
+    pub peer: Option<String>,
+    /// The grant under which it is asked, where there is one.
+    pub grant_id: Option<String>,
     /// Fewer rows than the configured limit, if the client wants fewer.
     pub row_limit: Option<usize>,
 }

@@ -16,23 +16,24 @@ use datafusion::physical_plan::{ExecutionPlan, execute_stream_partitioned};
 use datafusion::sql::resolve::resolve_table_references;
 use futures::StreamExt;
 use futures::stream::{self, BoxStream};
-use lakeward_iam::{Claims, Policies, Principal};
+use lakeward_iam::{Attribute, Claims, Policies, Principal};
 use lakeward_tables::{GovernedTable, Lake, Lakehouse, TableName};
 use parking_lot::Mutex;
 
 use crate::answer::{Limits, answer_schema, schema_without_views, without_views};
-use crate::audit::Outcome;
+use crate::audit::{Accesses, AuditedAccess, Kind, Outcome, Subjects};
 use crate::catalog::{GovernedCatalog, Tables};
 use crate::explain;
 use crate::gate::{self, Question};
-use crate::governed::{GovernedProvider, Predicates, Reads, Rows, TableSnapshot, TableSnapshots, View};
+use crate::governed::{GovernedProvider, Predicates, Rows, TableSnapshot, TableSnapshots, View, ViewColumn};
 use crate::holes::{Hole, is_open};
-use crate::ledger::Ledger;
+use crate::ledger::{self, Ledger};
 use crate::levels::levels_of;
 use crate::masks::MaskContext;
 use crate::session::{CATALOG, DEFAULT_SCHEMA, Sessions};
 use crate::translate;
 use crate::verifier::{self, Expected};
+use crate::witness::Reads;
 use crate::workers::Workers;
 use crate::{
     Access, AccessRules, Answer, Audit, ErrorCode, Masks, Prepared, PseudonymKeys, QueryConfig, QueryError,
@@ -57,6 +58,8 @@ struct Inner {
     metrics: QueryMetrics,
     /// Views by principal; policies and contracts do not change while the service lives.
     views: Mutex<HashMap<String, Views>>,
+    /// Who saw whose rows; none where the tables are from anywhere.
+    accesses: Option<Accesses>,
 }
 
 struct Engine {
@@ -94,7 +97,10 @@ impl QueryService {
         audit: Arc<dyn Audit>,
         metrics: QueryMetrics,
     ) -> Self {
-        Self::over(Arc::new(lake), lakehouse.governed_tables(), policies, masks, keys, config, audit, metrics)
+        let tables = lakehouse.governed_tables();
+        let accesses = Accesses::new(lake.clone(), Subjects::of(&tables));
+        let inner = Inner::new(Arc::new(lake), tables, policies, masks, keys, config, audit, metrics);
+        Self { inner: Arc::new(Inner { accesses: Some(accesses), ..inner }) }
     }
 
     /// A service over tables from anywhere.
@@ -109,20 +115,7 @@ impl QueryService {
         audit: Arc<dyn Audit>,
         metrics: QueryMetrics,
     ) -> Self {
-        let engine = Engine::new(&config).map_err(|error| {
-            tracing::error!(%error, "the engine cannot be set up");
-            QueryError::internal()
-        });
-        let tables = tables
-            .into_iter()
-            .map(|table| {
-                let predicates = Predicates::of(&table);
-                (table.name.clone(), Declared { table: Arc::new(table), predicates })
-            })
-            .collect();
-        let views = Mutex::default();
-        let inner = Inner { snapshots, tables, policies, masks, keys, config, engine, audit, metrics, views };
-        Self { inner: Arc::new(inner) }
+        Self { inner: Arc::new(Inner::new(snapshots, tables, policies, masks, keys, config, audit, metrics)) }
     }
 
     /// The configuration, for protocols that tell its limits.
@@ -133,8 +126,11 @@ impl QueryService {
     /// Parses, governs and plans a statement, without running it. `$1` … are its parameters.
     pub async fn plan(&self, context: &RequestContext, sql: &str) -> Result<Prepared, QueryError> {
         let deadline = self.inner.limits(context).deadline;
+        let (started, audit) = (Instant::now(), Arc::clone(&self.inner.audit));
+        let record = ledger::record(audit.as_ref(), Kind::Described, context, Some(sql));
         let (inner, context, sql) = (Arc::clone(&self.inner), context.clone(), sql.to_owned());
-        self.inner.engine()?.workers.run(deadline, async move { inner.prepare(&context, &sql).await }).await
+        let planned = self.inner.engine()?.workers.run(deadline, async move { inner.prepare(&context, &sql).await });
+        ledger::keep(audit.as_ref(), record, started, planned.await).await
     }
 
     /// Runs a statement. It is planned anew under the policies and snapshots of this moment.
@@ -145,7 +141,7 @@ impl QueryService {
         parameters: Option<ParamValues>,
     ) -> Result<Answer, QueryError> {
         let inner = &self.inner;
-        let reads = Reads::default();
+        let reads = Arc::new(Reads::default());
         let mut ledger =
             Ledger::open(Arc::clone(&inner.audit), inner.metrics.clone(), context, sql, Arc::clone(&reads));
         let limits = inner.limits(context);
@@ -155,9 +151,15 @@ impl QueryService {
         };
         let workers = &inner.engine()?.workers;
         match workers.run(limits.deadline, started).await {
-            Ok((schema, parts)) => Answer::start(schema, parts, limits, ledger, workers),
+            Ok((schema, parts)) => {
+                let kept = ledger.start();
+                // It computes while the record is written; nothing leaves before.
+                let answer = Answer::start(schema, parts, limits, ledger, workers)?;
+                kept.await?;
+                Ok(answer)
+            }
             Err(error) => {
-                ledger.finish(Outcome::Failed(error.code));
+                ledger.finish(Outcome::Failed(error.code)).await?;
                 Err(error)
             }
         }
@@ -165,8 +167,53 @@ impl QueryService {
 
     /// The tables this principal may read, ordered by name.
     pub async fn tables(&self, context: &RequestContext) -> Result<Vec<VisibleTable>, QueryError> {
+        let (started, audit) = (Instant::now(), self.inner.audit.as_ref());
         let views = self.inner.views(&context.principal);
-        Ok(views.values().map(|view| visible(view)).collect())
+        let visible = Ok(views.values().map(|view| visible(view)).collect());
+        ledger::keep(audit, ledger::record(audit, Kind::Listed, context, None), started, visible).await
+    }
+
+    /// Who saw rows of the principal, the newest first. Who the principal is among the persons of the data, the attribute
+    /// says that the contracts compare with their subject.
+    pub async fn own_accesses(&self, context: &RequestContext) -> Result<Vec<AuditedAccess>, QueryError> {
+        let id = self.inner.accesses.as_ref().and_then(|accesses| {
+            match context.principal.attribute(accesses.subjects().attribute()?)? {
+                Attribute::Text(id) => Some(id.clone()),
+                Attribute::List(_) => None,
+            }
+        });
+        let refused = "the token does not say which person of the data you are";
+        self.accesses(context, id.ok_or_else(|| QueryError::new(ErrorCode::Forbidden, refused))).await
+    }
+
+    /// Who saw rows of the person with this id, for those who may see the whole of the audit, and the ids of persons.
+    pub async fn accesses_to(&self, context: &RequestContext, id: &str) -> Result<Vec<AuditedAccess>, QueryError> {
+        let refused = "only who sees the whole of the audit, and who the persons are, may ask this";
+        let id = match self.inner.may_trace(&context.principal) {
+            true => Ok(id.to_owned()),
+            false => Err(QueryError::new(ErrorCode::Forbidden, refused)),
+        };
+        self.accesses(context, id).await
+    }
+
+    async fn accesses(
+        &self,
+        context: &RequestContext,
+        id: Result<String, QueryError>,
+    ) -> Result<Vec<AuditedAccess>, QueryError> {
+        let (started, audit) = (Instant::now(), self.inner.audit.as_ref());
+        let mut record = ledger::record(audit, Kind::Accesses, context, None);
+        let asked = async {
+            let digest = audit.key().subject(&id?);
+            record.digest = Some(digest.clone());
+            let accesses = self.inner.accesses.as_ref().ok_or_else(QueryError::internal)?;
+            accesses.of(&digest).await.map_err(|error| {
+                tracing::warn!(%error, "the accesses could not be read");
+                translate::unavailable()
+            })
+        };
+        let found = asked.await;
+        ledger::keep(audit, record, started, found).await
     }
 
     /// What the principal of these claims sees of a table and by which policies; without one, of every table it sees.
@@ -243,6 +290,32 @@ impl Engine {
 }
 
 impl Inner {
+    #[allow(clippy::too_many_arguments)]
+    fn new(
+        snapshots: Arc<dyn TableSnapshots>,
+        tables: Vec<GovernedTable>,
+        policies: Arc<Policies>,
+        masks: Masks,
+        keys: PseudonymKeys,
+        config: QueryConfig,
+        audit: Arc<dyn Audit>,
+        metrics: QueryMetrics,
+    ) -> Self {
+        let engine = Engine::new(&config).map_err(|error| {
+            tracing::error!(%error, "the engine cannot be set up");
+            QueryError::internal()
+        });
+        let tables = tables
+            .into_iter()
+            .map(|table| {
+                let predicates = Predicates::of(&table);
+                (table.name.clone(), Declared { table: Arc::new(table), predicates })
+            })
+            .collect();
+        let views = Mutex::default();
+        Self { snapshots, tables, policies, masks, keys, config, engine, audit, metrics, views, accesses: None }
+    }
+
     fn engine(&self) -> Result<&Engine, QueryError> {
         self.engine.as_ref().map_err(Clone::clone)
     }
@@ -256,7 +329,7 @@ impl Inner {
 
     async fn prepare(&self, context: &RequestContext, sql: &str) -> Result<Prepared, QueryError> {
         let question = gate::parse(sql)?;
-        let planned = self.planned(context, &question, None, false, Reads::default()).await?;
+        let planned = self.planned(context, &question, None, false, Arc::default()).await?;
         let told = |error: DataFusionError| translate::planning(&error, &question.literals);
         let types = planned.plan.get_parameter_types().map_err(told)?;
         let schema = match (question.explain, types.is_empty()) {
@@ -279,7 +352,7 @@ impl Inner {
         context: &RequestContext,
         sql: &str,
         parameters: Option<ParamValues>,
-        reads: Reads,
+        reads: Arc<Reads>,
     ) -> Result<Started, QueryError> {
         let mut question = gate::parse(sql)?;
         question.literals.extend(literals_of(parameters.as_ref()));
@@ -306,7 +379,7 @@ impl Inner {
         question: &Question,
         parameters: Option<ParamValues>,
         with_rows: bool,
-        reads: Reads,
+        reads: Arc<Reads>,
     ) -> Result<Planned, QueryError> {
         let told = |error: DataFusionError| translate::planning(&error, &question.literals);
         let sessions = &self.engine()?.sessions;
@@ -367,6 +440,17 @@ impl Inner {
             others.insert(other.clone(), snapshot);
         }
         Rows::plan(view, &declared.predicates, own, &others, sessions, principal, now).await
+    }
+
+    /// Whether a principal sees the audit whole, and in clear who the persons are whom the rows of some table are about.
+    fn may_trace(&self, principal: &Principal) -> bool {
+        let views = self.views(principal);
+        let audit = views.get(&TableName::audit_events());
+        let names_persons = |view: &Arc<View>| {
+            let subject = view.table.subject.as_ref().and_then(|name| view.column(name));
+            view.shows_all_rows() && subject.is_some_and(ViewColumn::is_stored_and_clear)
+        };
+        audit.is_some_and(|view| GovernedProvider::seal(view).whole) && views.values().any(names_persons)
     }
 
     /// The tables of a principal.

@@ -2,6 +2,7 @@
 
 pub(crate) mod access;
 pub(crate) mod acl;
+pub(crate) mod audit;
 pub(crate) mod broker;
 pub(crate) mod check;
 pub(crate) mod init;

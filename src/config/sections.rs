@@ -8,11 +8,14 @@ use std::time::Duration;
 
 use lakeward_iam::IssuerUrl;
 use lakeward_ingest::OnGap;
-use lakeward_query::PseudonymKeys;
 use lakeward_query::flight::TicketKey;
+use lakeward_query::{AuditConfig, AuditKey, PseudonymKeys};
 
-use super::reader::{Reader, Section};
-use super::{Answers, Development, Flight, FlightTls, Ingest, Issuer, Kafka, Query, Registry, Security, Storage};
+use super::reader::{Reader, Secret, Section};
+use super::{
+    Answers, Audit, AuditPace, Development, Flight, FlightTls, Ingest, Issuer, Kafka, Query, Registry, Security,
+    Storage,
+};
 use crate::development;
 use crate::telemetry::{LogFormat, LogLevel};
 
@@ -189,7 +192,7 @@ pub(super) fn ingest(section: &Section<'_, '_>, kafka: Option<Kafka>) -> Option<
 }
 
 /// The sections of the answering side. Where it is not `needed` they are read all the same, and may lack what it needs.
-pub(super) fn answers(reader: &Reader<'_>, needed: bool) -> Option<Answers> {
+pub(super) fn answers(reader: &Reader<'_>, audited: &Section<'_, '_>, needed: bool) -> Option<Answers> {
     let sections = reader.list("issuers");
     let mut known = BTreeSet::new();
     for section in &sections {
@@ -207,10 +210,14 @@ pub(super) fn answers(reader: &Reader<'_>, needed: bool) -> Option<Answers> {
             "nobody could ask: there are no [[issuers]], and no one may come without a token".to_owned(),
         );
     }
-    let pseudonyms = pseudonyms(&reader.section("pseudonyms"), needed);
+    let section = reader.section("pseudonyms");
+    let secret = pseudonyms(&section, needed);
+    let pseudonyms = pseudonym_keys(&section, secret.as_ref());
+    drop(section);
+    let audit = audit(audited, secret);
     let query = query(&reader.section("query"));
     let flight = flight(&reader.section("flight"));
-    Some(Answers { issuers, development, anonymous, pseudonyms: pseudonyms?, query, flight: flight? })
+    Some(Answers { issuers, development, anonymous, pseudonyms: pseudonyms?, audit: audit?, query, flight: flight? })
 }
 
 fn issuer(section: &Section<'_, '_>) -> Option<Issuer> {
@@ -247,13 +254,45 @@ pub(super) fn development(section: &Section<'_, '_>) -> Option<Development> {
     Some(Development { key_file })
 }
 
-fn pseudonyms(section: &Section<'_, '_>, needed: bool) -> Option<PseudonymKeys> {
+/// The secret of the pseudonyms.
+pub(super) fn pseudonyms(section: &Section<'_, '_>, needed: bool) -> Option<Secret> {
     let secret = section.secret("secret", "secret_file");
     if needed && !section.has("secret") && !section.has("secret_file") {
         section.missing_secret("secret", "secret_file", "at least 32 random characters, of which pseudonyms are made");
     }
+    secret
+}
+
+fn pseudonym_keys(section: &Section<'_, '_>, secret: Option<&Secret>) -> Option<PseudonymKeys> {
     let key = if section.has("secret") { "secret" } else { "secret_file" };
     section.parsed(key, PseudonymKeys::from_master(secret?.reveal().as_bytes()))
+}
+
+/// The longest time that a record waits for others.
+const LONGEST_WINDOW: Duration = Duration::from_millis(10);
+
+/// The key of the audit is made of a secret of its own, or else of that of the pseudonyms: of one secret two uses have keys
+/// that tell nothing of each other.
+pub(super) fn audit(section: &Section<'_, '_>, pseudonyms: Option<Secret>) -> Option<Audit> {
+    let own = section.secret("secret", "secret_file");
+    let window = section.duration("window", AuditConfig::default().window);
+    if window > LONGEST_WINDOW {
+        section.problem("window", "must be at most \"10ms\": every answer waits for it".to_owned());
+    }
+    let from = if section.has("secret") { "secret" } else { "secret_file" };
+    let key = match own {
+        Some(own) => section.parsed(from, AuditKey::from_secret(own.reveal().as_bytes()))?,
+        // What is wrong with the other secret has been told where the pseudonyms are.
+        None => AuditKey::from_secret(pseudonyms?.reveal().as_bytes()).ok()?,
+    };
+    Some(Audit { key, config: AuditConfig { window, ..AuditConfig::default() } })
+}
+
+/// How often the audit is worked on.
+pub(super) fn audit_pace(section: &Section<'_, '_>) -> AuditPace {
+    let fold = section.duration("fold_interval", Duration::from_secs(5));
+    let alerts = section.duration("alerts_interval", Duration::from_secs(60));
+    AuditPace { fold: section.positive("fold_interval", fold), alerts: section.positive("alerts_interval", alerts) }
 }
 
 fn query(section: &Section<'_, '_>) -> Query {

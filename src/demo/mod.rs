@@ -26,7 +26,7 @@ use lakeward_iam::{Authenticator, AuthenticatorConfig, DevelopmentIssuer};
 use lakeward_ingest::{Ingest, IngestConfig, IngestHandle, IngestMetrics, KafkaConfig, OnGap, RegistryConfig};
 use lakeward_query::flight::TicketKey;
 use lakeward_query::http::{Operations, Readiness, ReadinessProbe};
-use lakeward_query::{PseudonymKeys, QueryConfig};
+use lakeward_query::{AuditConfig, AuditKey, JournalAudit, PseudonymKeys, QueryConfig};
 use lakeward_tables::maintenance::MaintenanceConfig;
 use lakeward_tables::{Lake, StorageConfig};
 use prometheus::Registry;
@@ -34,7 +34,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use crate::cli::DemoArgs;
-use crate::commands::serve::maintenance;
+use crate::commands::serve::{fold, maintenance};
 use crate::config;
 use crate::declared::Declared;
 use crate::endpoint::{Parts, Servers, gateway};
@@ -58,6 +58,8 @@ const COMMIT_BYTES: usize = 8 << 20;
 const MEMORY_BUDGET: usize = 256 << 20;
 /// How often its tables are looked at.
 const MAINTENANCE_INTERVAL: Duration = Duration::from_secs(10);
+/// How often the audit goes into its table.
+const FOLD_INTERVAL: Duration = Duration::from_secs(2);
 
 /// A running demo.
 struct Demo {
@@ -69,6 +71,8 @@ struct Demo {
     issuer: DevelopmentIssuer,
     metrics: Arc<IngestMetrics>,
     servers: Servers,
+    audit: Arc<JournalAudit>,
+    folded: fold::Running,
     ingest: IngestHandle,
     maintained: maintenance::Running,
     feed: Feed,
@@ -139,7 +143,8 @@ impl Demo {
         let ingest = Ingest::start(ingest, lake.clone(), Arc::clone(&declared.lakehouse), Arc::clone(&metrics)).await?;
         let healthy = config::Maintenance { interval: MAINTENANCE_INTERVAL, config: MaintenanceConfig::default() };
         let maintained = maintenance::start(lake.clone(), &healthy, &registry)?;
-        let servers = endpoints(&args, &folder, &declared, lake.clone(), &issuer, &registry).await?;
+        let (servers, audit) = endpoints(&args, &folder, &declared, lake.clone(), &issuer, &registry).await?;
+        let folded = fold::start(lake.journal(), FOLD_INTERVAL);
         let landed = feed::landed(&lake, state.round).await?;
         let feed = Feed::new(broker, encoders, Arc::clone(&metrics), landed);
         Ok(Self {
@@ -151,6 +156,8 @@ impl Demo {
             issuer,
             metrics,
             servers,
+            audit,
+            folded,
             ingest,
             maintained,
             feed,
@@ -190,6 +197,9 @@ impl Demo {
         let ends = (self.servers.stop(), self.ingest.shutdown(), self.maintained.stop());
         let (served, ingested, ()) = tokio::join!(ends.0, ends.1, ends.2);
         served?;
+        // Nobody reads the demo's audit for what it lacks: an end without its last record is one of a process that was killed.
+        let _ = self.audit.close().await;
+        self.folded.stop().await;
         Ok(ingested?)
     }
 }
@@ -201,12 +211,15 @@ async fn endpoints(
     lake: Lake,
     issuer: &DevelopmentIssuer,
     registry: &Registry,
-) -> anyhow::Result<Servers> {
-    let gateway = gateway(Parts {
+) -> anyhow::Result<(Servers, Arc<JournalAudit>)> {
+    let secret = secrets::kept(&folder.join(PSEUDONYMS))?;
+    let (gateway, audit) = gateway(Parts {
         lake,
         declared,
         authenticator: Authenticator::new(AuthenticatorConfig::default(), vec![issuer.local()])?,
-        keys: PseudonymKeys::from_master(&secrets::kept(&folder.join(PSEUDONYMS))?)?,
+        keys: PseudonymKeys::from_master(&secret)?,
+        audit_key: AuditKey::from_secret(&secret)?,
+        audit: AuditConfig::default(),
         config: QueryConfig { freshness: Duration::from_millis(500), ..QueryConfig::default() },
         registry,
     })?;
@@ -215,7 +228,7 @@ async fn endpoints(
     let mut servers = Servers::start(listen(args.http_port).await?, operations)?;
     servers.answer_http(gateway.clone()).await?;
     servers.answer_flight(listen(args.flight_port).await?, gateway, TicketKey::new(&secrets::random())?, None)?;
-    Ok(servers)
+    Ok((servers, audit))
 }
 
 /// Listens on the preferred port, or on a free one where that is taken.

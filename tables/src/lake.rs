@@ -110,6 +110,15 @@ impl Lake {
         self.table(table)?.next_offsets(source, topic).await
     }
 
+    /// The next offset of the first partition of each topic of a source, as of the table's newest version.
+    pub(crate) async fn next_of_topics(
+        &self,
+        table: &TableName,
+        source: &str,
+    ) -> Result<BTreeMap<String, i64>, TablesError> {
+        Ok(self.table(table)?.state().await?.positions.of_source(table, source))
+    }
+
     /// The sources from which the table has anything of a topic, as of its newest version.
     pub async fn sources(&self, table: &TableName, topic: &str) -> Result<BTreeSet<String>, TablesError> {
         self.table(table)?.sources(topic).await

@@ -8,6 +8,7 @@
 //!
 //! Columns whose name begins with `_lw_` belong to the engine; no contract may declare one and no reader is given one.
 
+mod audit;
 mod contract;
 mod delta;
 mod error;
@@ -21,9 +22,11 @@ mod storage;
 mod undeclared;
 mod walk;
 
+pub use audit::{Folded, Journal, Put};
 pub use contract::{
-    Column, Deduplication, Expression, GovernedTable, Lakehouse, Mode, PayloadFormat, PayloadSchema, QualityRule,
-    Reading, SourceSelect, TableContract, TextFormat, Tombstone, TopicContract, Unread, dead_letter_schema, raw_schema,
+    AUDIT_SCHEMA, Column, Deduplication, Expression, GovernedTable, Lakehouse, Mode, PayloadFormat, PayloadSchema,
+    QualityRule, Reading, SourceSelect, TableContract, TextFormat, Tombstone, TopicContract, Unread, alerts_schema,
+    dead_letter_schema, events_schema, raw_schema,
 };
 pub use delta::{Change, Committed, Gap, Progress, Snapshot, reading_schema, reading_type};
 pub use error::TablesError;

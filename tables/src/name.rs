@@ -6,7 +6,7 @@ use std::str::FromStr;
 /// The name of a table, such as `curated.patients`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TableName {
-    /// `raw` or `curated`.
+    /// `raw`, `curated` or `audit`.
     pub schema: String,
     /// The name within the schema.
     pub table: String,
@@ -28,6 +28,16 @@ impl TableName {
     /// A table of the schema `raw`.
     pub fn raw(table: impl Into<String>) -> Self {
         Self { schema: "raw".into(), table: table.into() }
+    }
+
+    /// The table in which the audit stands.
+    pub fn audit_events() -> Self {
+        Self { schema: crate::AUDIT_SCHEMA.into(), table: "events".into() }
+    }
+
+    /// The table of what the rules over the audit found.
+    pub fn audit_alerts() -> Self {
+        Self { schema: crate::AUDIT_SCHEMA.into(), table: "alerts".into() }
     }
 
     /// The raw table of a topic: its dots become `_`.

@@ -15,7 +15,8 @@ pub struct Problem {
 }
 
 impl Problem {
-    pub(crate) fn new(file: &Path, line: usize, message: impl Into<String>) -> Self {
+    /// A problem of a file; line 0 is the file as a whole.
+    pub fn new(file: &Path, line: usize, message: impl Into<String>) -> Self {
         Self { file: file.to_owned(), line, message: message.into() }
     }
 }

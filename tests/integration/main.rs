@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by a panic")]
 
 mod asking;
+mod audit;
 mod check;
 mod crate_edges;
 mod demo;

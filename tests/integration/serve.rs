@@ -28,8 +28,17 @@ pub(crate) struct Endpoint {
 
 impl Endpoint {
     pub(crate) fn start() -> Self {
+        Self::in_folder(|folder| format!("url = \"file://{}/lake\"\n", folder.display()))
+    }
+
+    /// Over the storage that these lines of `[storage]` configure.
+    pub(crate) fn over(storage: &str) -> Self {
+        Self::in_folder(|_| storage.to_owned())
+    }
+
+    fn in_folder(storage: impl Fn(&Path) -> String) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let config = write_config(folder.path(), &format!("url = \"file://{}/lake\"\n", folder.path().display()));
+        let config = write_config(folder.path(), &storage(folder.path()));
         let mut command = lakeward();
         command.args(["serve", "--only", "query", "--config"]).arg(&config);
         let mut child = command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
@@ -63,7 +72,7 @@ fn write_config(folder: &Path, storage: &str) -> PathBuf {
     let config = folder.join("lakeward.toml");
     let text = format!(
         "[lakehouse]\ndirectory = \"{}\"\n[storage]\n{storage}[pseudonyms]\nsecret_file = \"pseudonyms\"\n\
-         [development]\nkey_file = \"issuer.pem\"\n[http]\nlisten = \"127.0.0.1:0\"\n[flight]\nlisten = \"127.0.0.1:0\"\n",
+         [development]\nkey_file = \"issuer.pem\"\n[audit]\nfold_interval = \"200ms\"\n[http]\nlisten = \"127.0.0.1:0\"\n[flight]\nlisten = \"127.0.0.1:0\"\n",
         sql.display()
     );
     std::fs::write(&config, text).unwrap();

@@ -10,7 +10,8 @@ use arrow::util::pretty::pretty_format_batches;
 use futures::TryStreamExt;
 use lakeward_iam::{Claims, Policies, ResourceTable};
 use lakeward_query::{
-    Masks, PseudonymKeys, QueryConfig, QueryMetrics, QueryService, RequestContext, TracingAudit, attributes_of,
+    Audit, AuditConfig, AuditKey, AuditMetrics, JournalAudit, Masks, PseudonymKeys, QueryConfig, QueryMetrics,
+    QueryService, RequestContext, attributes_of,
 };
 use lakeward_tables::{Change, GovernedTable, Lake, Lakehouse, StorageConfig, TableName};
 
@@ -27,7 +28,12 @@ const SECRET: [u8; 32] = [7; 32];
 /// Nobody waits so long, and nothing is cut off.
 const TIME_LIMIT: Duration = Duration::from_secs(600);
 
+#[derive(Clone)]
 pub(super) struct House {
+    lake: Lake,
+    governed: Vec<GovernedTable>,
+    masks: Masks,
+    config: QueryConfig,
     service: QueryService,
     policies: Arc<Policies>,
     tables: PathBuf,
@@ -50,16 +56,43 @@ impl House {
         let config = QueryConfig { row_limit: usize::MAX, time_limit: TIME_LIMIT, ..QueryConfig::default() };
         let partitions = config.target_partitions;
         let service = QueryService::new(
-            lake,
+            lake.clone(),
             lakehouse,
             Arc::clone(&policies),
-            masks,
+            masks.clone(),
             PseudonymKeys::from_master(&SECRET)?,
-            config,
-            Arc::new(TracingAudit),
+            config.clone(),
+            journal(&lake)?,
             QueryMetrics::register(&prometheus::Registry::new())?,
         );
-        Ok(Self { service, policies, tables: folder.to_owned(), partitions })
+        Ok(Self { lake, governed, masks, config, service, policies, tables: folder.to_owned(), partitions })
+    }
+
+    /// The audit as `lakeward serve` has it.
+    pub(super) fn journal(&self) -> anyhow::Result<Arc<JournalAudit>> {
+        journal(&self.lake)
+    }
+
+    /// Another service over the same tables, with this audit, and with rows about suppliers and customers as persons or not.
+    pub(super) fn audited(&self, audit: Arc<dyn Audit>, persons: bool) -> anyhow::Result<QueryService> {
+        let mut governed = self.governed.clone();
+        for table in governed.iter_mut().filter(|_| persons) {
+            table.subject = match table.name.table.as_str() {
+                "orders" => Some("o_customer".to_owned()),
+                "lineitem" => Some("l_supplier".to_owned()),
+                _ => None,
+            };
+        }
+        Ok(QueryService::over(
+            Arc::new(self.lake.clone()),
+            governed,
+            Arc::clone(&self.policies),
+            self.masks.clone(),
+            PseudonymKeys::from_master(&SECRET)?,
+            self.config.clone(),
+            audit,
+            QueryMetrics::register(&prometheus::Registry::new())?,
+        ))
     }
 
     /// Where the files of a table stand.
@@ -89,15 +122,31 @@ impl House {
     }
 
     fn context(&self, question: &Question) -> anyhow::Result<RequestContext> {
-        let claims = Claims::new("bench").role(question.role).text("priority", PRIORITY);
+        self.context_of(question.role)
+    }
+
+    pub(super) fn context_of(&self, role: &'static str) -> anyhow::Result<RequestContext> {
+        let claims = Claims::new("bench").role(role).text("priority", PRIORITY);
         Ok(RequestContext {
             principal: self.policies.principal(&claims, None)?,
             request_id: "bench".to_owned(),
             deadline: Instant::now() + TIME_LIMIT,
             protocol: "bench",
+            peer: None,
+            grant_id: None,
             row_limit: None,
         })
     }
+}
+
+/// The key of the audit.
+pub(super) fn audit_key() -> anyhow::Result<AuditKey> {
+    Ok(AuditKey::from_secret(&SECRET)?)
+}
+
+fn journal(lake: &Lake) -> anyhow::Result<Arc<JournalAudit>> {
+    let metrics = AuditMetrics::register(&prometheus::Registry::new())?;
+    Ok(JournalAudit::start(lake.journal(), audit_key()?, AuditConfig::default(), metrics))
 }
 
 fn resource(table: &GovernedTable) -> ResourceTable {

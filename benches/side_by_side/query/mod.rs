@@ -1,5 +1,6 @@
 //! The query pairs: statements through `QueryService` against bare DataFusion, over the same files, in one process.
 
+pub(crate) mod audit;
 mod bare;
 mod house;
 mod question;

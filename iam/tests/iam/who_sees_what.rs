@@ -77,6 +77,13 @@ fn tables() -> Vec<ResourceTable> {
     for contract in contracts_in(&contracts.join("curated")) {
         tables.extend(curated(&contract));
     }
+    // Of the engine's own: no contract declares it, and all of its columns have one tag.
+    tables.extend(["audit.alerts", "audit.events"].map(|name| ResourceTable {
+        name: name.into(),
+        parents: vec!["audit.*".into()],
+        columns: vec![("principal".into(), vec!["audit".into()])],
+        ..ResourceTable::default()
+    }));
     for contract in contracts_in(&contracts.join("raw")) {
         let name = contract["schema"][0]["name"].as_str().unwrap().to_owned();
         let mut columns: Vec<(String, Vec<String>)> =

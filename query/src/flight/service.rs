@@ -1,5 +1,6 @@
 //! The calls of Arrow Flight. Every one but the handshake begins with [`LakewardFlight::admit`]: who is asking.
 
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::atomic::Ordering;
 
@@ -79,8 +80,13 @@ impl LakewardFlight {
     }
 
     /// Finds out who is calling; without good credentials there is no call.
-    async fn admit(&self, endpoint: &'static str, metadata: &MetadataMap) -> Result<Call, Status> {
-        let arrival = self.state.gateway.arrive(Protocol::Flight, endpoint);
+    async fn admit(
+        &self,
+        endpoint: &'static str,
+        metadata: &MetadataMap,
+        peer: Option<SocketAddr>,
+    ) -> Result<Call, Status> {
+        let arrival = self.state.gateway.arrive(Protocol::Flight, endpoint).from(peer);
         match self.caller(metadata).await {
             Ok((claims, purpose)) => Ok(Call { arrival, claims, purpose }),
             Err(error) => Err(failed(arrival, error)),
@@ -297,34 +303,35 @@ impl FlightService for LakewardFlight {
     }
 
     async fn list_flights(&self, request: Request<Criteria>) -> Result<Response<Self::ListFlightsStream>, Status> {
-        self.admit("ListFlights", request.metadata()).await?.unserved()
+        self.admit("ListFlights", request.metadata(), request.remote_addr()).await?.unserved()
     }
 
     async fn get_flight_info(&self, request: Request<FlightDescriptor>) -> Result<Response<FlightInfo>, Status> {
-        let call = self.admit("GetFlightInfo", request.metadata()).await?;
+        let call = self.admit("GetFlightInfo", request.metadata(), request.remote_addr()).await?;
         let outcome = self.info(&call, request.into_inner()).await;
         call.close(outcome)
     }
 
     async fn poll_flight_info(&self, request: Request<FlightDescriptor>) -> Result<Response<PollInfo>, Status> {
-        self.admit("PollFlightInfo", request.metadata()).await?.unserved()
+        self.admit("PollFlightInfo", request.metadata(), request.remote_addr()).await?.unserved()
     }
 
     async fn get_schema(&self, request: Request<FlightDescriptor>) -> Result<Response<SchemaResult>, Status> {
-        let call = self.admit("GetSchema", request.metadata()).await?;
+        let call = self.admit("GetSchema", request.metadata(), request.remote_addr()).await?;
         let outcome = self.schema(&call, request.get_ref()).await;
         call.close(outcome)
     }
 
     async fn do_get(&self, request: Request<Ticket>) -> Result<Response<Self::DoGetStream>, Status> {
-        let call = self.admit("DoGet", request.metadata()).await?;
+        let call = self.admit("DoGet", request.metadata(), request.remote_addr()).await?;
         let outcome = self.redeem(&call, &request.get_ref().ticket).await;
         call.close(outcome)
     }
 
     async fn do_put(&self, request: Request<Streaming<FlightData>>) -> Result<Response<Self::DoPutStream>, Status> {
+        let peer = request.remote_addr();
         let (metadata, _, messages) = request.into_parts();
-        let call = self.admit("DoPut", &metadata).await?;
+        let call = self.admit("DoPut", &metadata, peer).await?;
         let outcome = self.put(&call, messages).await;
         call.close(outcome.map(|result| Response::new(one(result))))
     }
@@ -333,12 +340,13 @@ impl FlightService for LakewardFlight {
         &self,
         request: Request<Streaming<FlightData>>,
     ) -> Result<Response<Self::DoExchangeStream>, Status> {
+        let peer = request.remote_addr();
         let (metadata, ..) = request.into_parts();
-        self.admit("DoExchange", &metadata).await?.unserved()
+        self.admit("DoExchange", &metadata, peer).await?.unserved()
     }
 
     async fn do_action(&self, request: Request<Action>) -> Result<Response<Self::DoActionStream>, Status> {
-        let call = self.admit("DoAction", request.metadata()).await?;
+        let call = self.admit("DoAction", request.metadata(), request.remote_addr()).await?;
         let outcome = actions::run(self, &call, request.get_ref()).await;
         call.close(outcome.map(|results| {
             let results = results.into_iter().map(|body| Ok(arrow_flight::Result { body: body.into() }));
@@ -348,7 +356,7 @@ impl FlightService for LakewardFlight {
     }
 
     async fn list_actions(&self, request: Request<Empty>) -> Result<Response<Self::ListActionsStream>, Status> {
-        let call = self.admit("ListActions", request.metadata()).await?;
+        let call = self.admit("ListActions", request.metadata(), request.remote_addr()).await?;
         let listed: Vec<_> = actions::ALL.iter().map(|action| Ok(action.described())).collect();
         let listed: Self::ListActionsStream = Box::pin(stream::iter(listed));
         call.close(Ok(Response::new(listed)))

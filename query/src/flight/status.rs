@@ -18,7 +18,7 @@ pub(super) fn status(error: &QueryError, request_id: &str) -> Status {
         ErrorCode::NotFound => Code::NotFound,
         ErrorCode::TimeLimit => Code::DeadlineExceeded,
         ErrorCode::ResourceLimit => Code::ResourceExhausted,
-        ErrorCode::Unavailable => Code::Unavailable,
+        ErrorCode::Unavailable | ErrorCode::AuditUnavailable => Code::Unavailable,
         ErrorCode::Internal => Code::Internal,
     };
     let name = match error.code {

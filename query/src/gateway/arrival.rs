@@ -1,5 +1,6 @@
 //! One request on its way, and the counters it moves when it ends.
 
+use std::net::SocketAddr;
 use std::time::Instant;
 
 use prometheus::{HistogramOpts, HistogramVec, IntCounterVec, Opts, Registry};
@@ -61,6 +62,7 @@ pub struct Arrival {
     at: Instant,
     protocol: Protocol,
     endpoint: &'static str,
+    peer: Option<SocketAddr>,
     metrics: RequestMetrics,
     outcome: &'static str,
 }
@@ -68,7 +70,7 @@ pub struct Arrival {
 impl Arrival {
     pub(super) fn new(protocol: Protocol, endpoint: &'static str, metrics: RequestMetrics) -> Self {
         let request_id = Uuid::new_v4().to_string();
-        Self { request_id, at: Instant::now(), protocol, endpoint, metrics, outcome: "cancelled" }
+        Self { request_id, at: Instant::now(), protocol, endpoint, peer: None, metrics, outcome: "cancelled" }
     }
 
     /// The request's number, in answers, logs and audit.
@@ -79,6 +81,18 @@ impl Arrival {
     /// When it came.
     pub fn at(&self) -> Instant {
         self.at
+    }
+
+    /// The same, from an address.
+    #[must_use]
+    pub fn from(mut self, peer: Option<SocketAddr>) -> Self {
+        self.peer = peer;
+        self
+    }
+
+    /// The address that it came from: the client's, or that of what stands in front of this process.
+    pub fn peer(&self) -> Option<SocketAddr> {
+        self.peer
     }
 
     /// By which door it came.

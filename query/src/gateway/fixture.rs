@@ -1,6 +1,5 @@
 //! A small lakehouse in a temporary folder, with people who may and people who may not, for the tests of protocols.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
@@ -15,9 +14,12 @@ use serde_json::{Map, Value, json};
 use tempfile::TempDir;
 
 use super::{Gateway, RequestMetrics};
-use crate::{Masks, PseudonymKeys, QueryConfig, QueryMetrics, QueryService, TracingAudit};
+use crate::governed::attributes_of;
+use crate::{
+    AuditConfig, AuditKey, AuditMetrics, JournalAudit, Masks, PseudonymKeys, QueryConfig, QueryMetrics, QueryService,
+};
 
-const FILES: [(&str, &str); 7] = [
+const FILES: [(&str, &str); 8] = [
     (
         "contracts/raw/demo.person.odcs.yaml",
         "apiVersion: v3.0.2
@@ -53,6 +55,9 @@ schema:
     customProperties:
       - {property: from, value: demo.person}
       - {property: mode, value: append}
+      - {property: subject, value: id}
+      - property: scopes
+        value: {own: id = attr('person_id')}
     properties:
       - {name: id, logicalType: string, required: true, primaryKey: true, primaryKeyPosition: 1, tags: [key.subject]}
       - {name: name, logicalType: string, tags: [name], description: The full name.}
@@ -67,7 +72,7 @@ CAST(NULL AS BIGINT) AS visits FROM event",
     ),
     (
         "policies/demo.cedarschema",
-        "entity User in [Role];
+        "entity User in [Role] = { person_id?: String };
 entity Role;
 entity Schema;
 entity Table in [Schema, Table];
@@ -95,6 +100,22 @@ when { context.rows == "all" && (action == Action::"read" || resource in [Tag::"
 "#,
     ),
     (
+        "policies/oversight.cedar",
+        r#"@id("watcher.audit.clear")
+permit (principal in Role::"watcher", action in [Action::"read", Action::"see_clear"], resource in Table::"audit.*")
+when { context.rows == "all" };
+@id("officer.audit.clear")
+permit (principal in Role::"officer", action in [Action::"read", Action::"see_clear"], resource in Table::"audit.*")
+when { context.rows == "all" };
+@id("officer.people.clear")
+permit (principal in Role::"officer", action in [Action::"read", Action::"see_clear"], resource in Table::"curated.people")
+when { context.rows == "all" && (action == Action::"read" || resource in [Tag::"key.subject"]) };
+@id("person.people.clear")
+permit (principal in Role::"person", action in [Action::"read", Action::"see_clear"], resource in Table::"curated.people")
+when { context.rows == "own" };
+"#,
+    ),
+    (
         "policies/masks.yaml",
         "generalised:
   identifier.quasi: {born: year, default: null}
@@ -102,7 +123,10 @@ pseudonym:
   key.subject: hmac
 ",
     ),
-    ("policies/purposes.yaml", "roles: {keeper: care, counter: bi, nobody: public}\nincompatible: []\n"),
+    (
+        "policies/purposes.yaml",
+        "roles: {keeper: care, counter: bi, watcher: oversight, officer: oversight, person: self, nobody: public}\nincompatible: []\n",
+    ),
 ];
 
 /// The lakehouse and whoever may ask for tokens.
@@ -131,6 +155,12 @@ impl House {
             DevelopmentIssuer::open(&folder.path().join("key.pem"), "https://dev.example", "lakeward").unwrap();
         let authenticator = Authenticator::new(AuthenticatorConfig::default(), vec![issuer.local()]).unwrap();
         let registry = Registry::new();
+        let audit = JournalAudit::start(
+            lake.journal(),
+            AuditKey::from_secret(&[9; 32]).unwrap(),
+            AuditConfig::default(),
+            AuditMetrics::register(&registry).unwrap(),
+        );
         let service = QueryService::new(
             lake.clone(),
             lakehouse,
@@ -138,7 +168,7 @@ impl House {
             Masks::load(&declared.join("policies/masks.yaml")).unwrap(),
             PseudonymKeys::from_master(&[7; 32]).unwrap(),
             config,
-            Arc::new(TracingAudit),
+            Arc::clone(&audit) as _,
             QueryMetrics::register(&registry).unwrap(),
         );
         let metrics = RequestMetrics::register(&registry).unwrap();
@@ -184,6 +214,18 @@ impl House {
         ]
     }
 
+    /// A token of somebody who is a person of the data.
+    pub(crate) fn token_of(&self, id: &str) -> String {
+        let claims = Claims::new(format!("person-{id}")).role("person").text("person_id", id);
+        self.issuer.mint(&claims, Duration::from_secs(3600)).unwrap()
+    }
+
+    /// Brings what the audit has into its table, and lets readers see it.
+    pub(crate) async fn fold(&self) {
+        self.lake.journal().fold().await.unwrap();
+        self.lake.fresh_snapshot(&TableName::audit_events()).await.unwrap();
+    }
+
     /// Adds a person with so many visits.
     pub(crate) async fn add(&self, id: &str, visits: i64) {
         let row = people(&[id], &[None], &[None], &[visits]);
@@ -197,10 +239,14 @@ fn resources(lakehouse: &Lakehouse) -> Vec<ResourceTable> {
         .into_iter()
         .map(|table| ResourceTable {
             name: table.name.to_string(),
-            parents: Vec::new(),
+            parents: (table.name.schema == "audit").then(|| "audit.*".to_owned()).into_iter().collect(),
+            scopes: table.scopes.keys().cloned().collect(),
+            scope_attributes: table
+                .scopes
+                .iter()
+                .map(|(scope, sql)| (scope.clone(), attributes_of(&table.name, sql)))
+                .collect(),
             columns: table.columns.into_iter().map(|column| (column.name, column.tags)).collect(),
-            scopes: Vec::new(),
-            scope_attributes: BTreeMap::new(),
         })
         .collect()
 }

@@ -70,6 +70,8 @@ impl Gateway {
             request_id: arrival.request_id().to_owned(),
             deadline: arrival.at() + self.service.config().time_limit,
             protocol: arrival.protocol().as_str(),
+            peer: arrival.peer().map(|peer| peer.to_string()),
+            grant_id: None,
             row_limit: None,
         })
     }

@@ -30,8 +30,11 @@ const VALUE: &str = "__lw_value";
 /// Stands for rows where no column is asked for.
 const ROW: &str = "__lw_row";
 
-/// The plan of the governed columns with these indices. `filters` are comparisons that may prune files; there is no `limit`
-/// but in a test that opens a hole.
+/// Whom a row is about, as it is stored.
+const SUBJECT: &str = "__lw_subject";
+
+/// The plan of the governed columns with these indices; after them, where the contract names one, the subject. `filters` are
+/// comparisons that may prune files; there is no `limit` but in a test that opens a hole.
 pub(super) fn governed(
     view: &View,
     rows: &Rows,
@@ -95,6 +98,9 @@ pub(super) fn governed(
     }
     if cells.is_empty() {
         cells.push(lit(true).alias(ROW));
+    } else if let Some(subject) = &view.table.subject {
+        // For the barrier alone, which takes it off.
+        cells.push(Expr::Column(Column::new_unqualified(subject)).alias(SUBJECT));
     }
     plan.project(cells)?.build()
 }

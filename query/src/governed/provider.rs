@@ -8,7 +8,6 @@ use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::{DataFusionError, Result};
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
 use datafusion::physical_plan::ExecutionPlan;
-use parking_lot::Mutex;
 
 use super::plan;
 use super::rows::Rows;
@@ -19,9 +18,7 @@ use crate::barrier::{Seal, SecurityBarrierExec};
 use crate::holes::{Hole, is_open};
 use crate::masks::MaskContext;
 use crate::translate;
-
-/// What a statement has read so far, for the audit.
-pub(crate) type Reads = Arc<Mutex<Vec<AuditedTable>>>;
+use crate::witness::{Reads, Watch};
 
 /// A governed table. Without rows it can be described but not read.
 #[derive(Debug)]
@@ -29,11 +26,11 @@ pub(crate) struct GovernedProvider {
     view: Arc<View>,
     rows: Option<Rows>,
     masks: Arc<MaskContext>,
-    reads: Reads,
+    reads: Arc<Reads>,
 }
 
 impl GovernedProvider {
-    pub(crate) fn new(view: Arc<View>, rows: Option<Rows>, masks: Arc<MaskContext>, reads: Reads) -> Self {
+    pub(crate) fn new(view: Arc<View>, rows: Option<Rows>, masks: Arc<MaskContext>, reads: Arc<Reads>) -> Self {
         Self { view, rows, masks, reads }
     }
 
@@ -73,24 +70,25 @@ impl GovernedProvider {
         let columns = projection
             .iter()
             .filter_map(|index| self.view.columns.get(*index))
-            .map(|column| AuditedColumn { name: column.name.clone(), level: column.level });
-        let name = self.view.table.name.to_string();
-        let mut reads = self.reads.lock();
-        match reads.iter_mut().find(|table| table.name == name) {
-            Some(table) => {
-                for column in columns {
-                    if !table.columns.contains(&column) {
-                        table.columns.push(column);
-                    }
-                }
-            }
-            None => reads.push(AuditedTable {
-                name,
-                version: rows.version,
-                policy: self.view.digest.clone(),
-                columns: columns.collect(),
-            }),
+            .map(|column| AuditedColumn { name: column.name.clone(), level: column.level.as_str().to_owned() });
+        self.reads.add(AuditedTable {
+            name: self.view.table.name.to_string(),
+            version: rows.version,
+            policy: self.view.digest.clone(),
+            scopes: self.view.scopes.clone(),
+            columns: columns.collect(),
+        });
+    }
+
+    /// Who is told whose rows leave the barrier; nobody where the contract names no person.
+    fn watch(&self, rows: &Rows) -> Option<Watch> {
+        let subject = self.view.table.subject.as_ref()?;
+        let witness = self.reads.witness(&self.view.table.name.to_string());
+        let stored = rows.provider.schema().index_of(subject).ok();
+        if stored.is_none() {
+            witness.all();
         }
+        Some(Watch { witness, stored: stored? })
     }
 
     async fn transparent(
@@ -189,6 +187,6 @@ impl TableProvider for GovernedProvider {
             true => self.transparent(state, rows, projection, filters, limit).await,
             false => self.opaque(state, rows, projection, filters, limit).await,
         };
-        Ok(Arc::new(barrier.map_err(conceal)?))
+        Ok(Arc::new(barrier.map_err(conceal)?.watched(self.watch(rows))))
     }
 }

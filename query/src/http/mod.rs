@@ -5,6 +5,8 @@
 //! | `POST /v1/sql` | bearer token, or none for the anonymous | rows: JSON, NDJSON, CSV or an Arrow IPC stream, by `Accept` |
 //! | `GET /v1/tables` | the same | the tables this principal can see, with the level of each column |
 //! | `GET /v1/access` | the same | what this principal sees of a table, and by which policies |
+//! | `GET /v1/me/accesses` | bearer token | who saw rows about the one who asks |
+//! | `POST /v1/audit/subject` | bearer token | who saw rows about one person, for who may see the audit and the persons |
 //! | `GET /openapi.json` | none | this interface, as OpenAPI |
 //! | `GET /health/live`, `GET /health/ready` | none | whether the process lives; whether it can answer, else which part is missing |
 //! | `GET /metrics` | none | counters, in the text format of Prometheus |
@@ -16,6 +18,7 @@
 mod accept;
 mod access;
 mod answer;
+mod audit;
 mod encode;
 mod openapi;
 mod operations;
@@ -102,6 +105,8 @@ fn routes() -> Vec<Route<HttpState>> {
         Route { method: Method::POST, path: "/v1/sql", handler: post(statement::statement) },
         Route::get("/v1/tables", get(tables::tables)),
         Route::get("/v1/access", get(access::access)),
+        Route::get("/v1/me/accesses", get(audit::own)),
+        Route { method: Method::POST, path: "/v1/audit/subject", handler: post(audit::of_subject) },
         Route::get("/openapi.json", get(openapi::document)),
     ];
     routes.extend(operations::routes());

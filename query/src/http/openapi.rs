@@ -5,7 +5,7 @@ use axum::response::{IntoResponse, Response};
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
-use super::{access, operations, problem, statement, tables};
+use super::{access, audit, operations, problem, statement, tables};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -18,6 +18,8 @@ use super::{access, operations, problem, statement, tables};
         statement::statement,
         tables::tables,
         access::access,
+        audit::own,
+        audit::of_subject,
         document,
         operations::live,
         operations::ready,

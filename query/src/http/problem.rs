@@ -58,6 +58,12 @@ impl Problem {
         }
     }
 
+    /// A body that may have so many bytes, and has more.
+    pub(super) fn too_large(limit: usize) -> Self {
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", "The body is too large")
+            .detail(format!("the body could not be read whole; it may have {limit} bytes"))
+    }
+
     pub(super) fn detail(mut self, sentence: impl Into<String>) -> Self {
         self.detail = Some(sentence.into());
         self
@@ -88,6 +94,7 @@ impl From<QueryError> for Problem {
             ErrorCode::TimeLimit => (StatusCode::GATEWAY_TIMEOUT, "The time limit was reached"),
             ErrorCode::ResourceLimit => (StatusCode::SERVICE_UNAVAILABLE, "The memory limit was reached"),
             ErrorCode::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, "A part is missing for the moment"),
+            ErrorCode::AuditUnavailable => (StatusCode::SERVICE_UNAVAILABLE, "The audit cannot be written"),
             ErrorCode::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "The server failed"),
         };
         let mut problem = Self::new(status, error.code.as_str(), title);
@@ -113,7 +120,7 @@ impl IntoResponse for Problem {
         if self.code == ErrorCode::Unauthenticated.as_str() {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
-        if self.code == ErrorCode::Unavailable.as_str() {
+        if [ErrorCode::Unavailable, ErrorCode::AuditUnavailable].map(ErrorCode::as_str).contains(&self.code) {
             headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
         }
         if let Some(id) = self.request_id.and_then(|id| HeaderValue::from_str(&id).ok()) {

@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::io;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
@@ -21,7 +22,9 @@ pub async fn serve_http(
 ) -> io::Result<()> {
     let grace = state.grace;
     serve_until(shutdown, grace, |signal| async move {
-        axum::serve(listener, router(state)).with_graceful_shutdown(signal).await
+        axum::serve(listener, router(state).into_make_service_with_connect_info::<SocketAddr>())
+            .with_graceful_shutdown(signal)
+            .await
     })
     .await
 }

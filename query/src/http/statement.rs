@@ -1,8 +1,10 @@
 //! `POST /v1/sql`.
 
+use std::net::SocketAddr;
+
 use axum::body::to_bytes;
-use axum::extract::{Request, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::extract::{ConnectInfo, Request, State};
+use axum::http::{Extensions, HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use utoipa::ToSchema;
@@ -80,7 +82,7 @@ pub(super) struct Rows {
     ),
 )]
 pub(super) async fn statement(State(state): State<HttpState>, request: Request) -> Response {
-    let arrival = state.gateway.arrive(Protocol::Http, "/v1/sql");
+    let arrival = state.gateway.arrive(Protocol::Http, "/v1/sql").from(peer(request.extensions()));
     let outcome = run(&state, &arrival, request).await;
     respond(arrival, outcome)
 }
@@ -104,15 +106,17 @@ async fn run(state: &HttpState, arrival: &Arrival, request: Request) -> Result<R
     let (head, body) = request.into_parts();
     let claims = state.gateway.claims(bearer(&head.headers)?).await?;
     let format = Format::negotiate(&head.headers).ok_or_else(not_acceptable)?;
-    let body = to_bytes(body, state.body_limit).await.map_err(|_| {
-        Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", "The body is too large")
-            .detail(format!("the body could not be read whole; it may have {} bytes", state.body_limit))
-    })?;
+    let body = to_bytes(body, state.body_limit).await.map_err(|_| Problem::too_large(state.body_limit))?;
     let statement: Statement = serde_json::from_slice(&body).map_err(|error| not_a_statement(&error))?;
     let context = state.gateway.context(arrival, &claims, statement.purpose.as_deref())?;
     let answer = state.gateway.service().execute(&context, &statement.sql, None).await?;
     let asked = Asked { request_id: &context.request_id, purpose: &context.principal.purpose, format };
     Ok(send(asked, answer).await?)
+}
+
+/// The address that a request came from; none where the router is not served over a connection.
+pub(super) fn peer(extensions: &Extensions) -> Option<SocketAddr> {
+    extensions.get::<ConnectInfo<SocketAddr>>().map(|info| info.0)
 }
 
 /// The token of the `Authorization` header; `None` without the header. Any other scheme is a bad credential.

@@ -2,7 +2,7 @@
 
 use axum::Json;
 use axum::extract::rejection::QueryRejection;
-use axum::extract::{Query, State};
+use axum::extract::{Query, Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
@@ -10,17 +10,25 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::HttpState;
 use super::problem::{Problem, REQUEST_ID};
-use super::statement::{bearer, respond};
+use super::statement::{bearer, peer, respond};
 use crate::gateway::{Arrival, Protocol, sql_type};
 use crate::{ErrorCode, QueryError, VisibleColumn, VisibleTable};
 
-/// For which purpose the tables are asked.
+/// For which purpose it is asked.
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct Asked {
     /// May be left out by those whose roles have one purpose only.
     purpose: Option<String>,
+}
+
+impl Asked {
+    /// The purpose, where one is named.
+    pub(super) fn purpose(asked: Result<Query<Self>, QueryRejection>) -> Result<Option<String>, QueryError> {
+        let only = "the one parameter of this address is `purpose`, given once";
+        asked.map(|Query(asked)| asked.purpose).map_err(|_| QueryError::new(ErrorCode::InvalidRequest, only))
+    }
 }
 
 /// The tables a principal can see.
@@ -96,11 +104,11 @@ impl From<VisibleColumn> for Column {
 )]
 pub(super) async fn tables(
     State(state): State<HttpState>,
-    headers: HeaderMap,
     asked: Result<Query<Asked>, QueryRejection>,
+    request: Request,
 ) -> Response {
-    let arrival = state.gateway.arrive(Protocol::Http, "/v1/tables");
-    let outcome = list(&state, &arrival, &headers, asked).await;
+    let arrival = state.gateway.arrive(Protocol::Http, "/v1/tables").from(peer(request.extensions()));
+    let outcome = list(&state, &arrival, request.headers(), asked).await;
     respond(arrival, outcome)
 }
 
@@ -111,10 +119,7 @@ async fn list(
     asked: Result<Query<Asked>, QueryRejection>,
 ) -> Result<Response, Problem> {
     let claims = state.gateway.claims(bearer(headers)?).await?;
-    let Query(asked) = asked.map_err(|_| {
-        QueryError::new(ErrorCode::InvalidRequest, "the one parameter of this address is `purpose`, given once")
-    })?;
-    let context = state.gateway.context(arrival, &claims, asked.purpose.as_deref())?;
+    let context = state.gateway.context(arrival, &claims, Asked::purpose(asked)?.as_deref())?;
     let tables = state.gateway.service().tables(&context).await?.into_iter().map(Table::from).collect();
     let mut response = Json(Tables { purpose: context.principal.purpose, tables }).into_response();
     let headers = response.headers_mut();

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
@@ -30,8 +31,8 @@ use tempfile::TempDir;
 use crate::catalog::{GovernedCatalog, Tables};
 use crate::session::Sessions;
 use crate::{
-    Answer, Audit, AuditEvent, Masks, PseudonymKeys, QueryConfig, QueryError, QueryMetrics, QueryService,
-    RequestContext, TableSnapshot, TableSnapshots, attributes_of,
+    Answer, Audit, AuditKey, AuditUnavailable, Kind, Masks, PseudonymKeys, QueryConfig, QueryError, QueryMetrics,
+    QueryService, Record, RequestContext, TableSnapshot, TableSnapshots, attributes_of,
 };
 
 /// What nobody but the keeper may ever find in an answer, an error or a plan.
@@ -99,7 +100,9 @@ pub(super) struct Scan {
 pub(super) struct House {
     pub(super) service: QueryService,
     pub(super) scans: Arc<Mutex<Vec<Scan>>>,
-    pub(super) events: Arc<Mutex<Vec<AuditEvent>>>,
+    pub(super) events: Arc<Mutex<Vec<Record>>>,
+    /// Set to let no record be kept.
+    pub(super) broken: Arc<AtomicBool>,
     bare: SessionState,
     policies: Arc<Policies>,
     _folder: TempDir,
@@ -148,6 +151,7 @@ impl House {
             tables.insert(name, Arc::new(recording) as Arc<dyn TableProvider>);
         }
         let events = Arc::new(Mutex::new(Vec::new()));
+        let broken = Arc::new(AtomicBool::new(false));
         let config = QueryConfig { now: Some("2026-06-01T00:00:00Z".parse().unwrap()), target_partitions: 2, ..config };
         let bare = Sessions::new(&config)
             .unwrap()
@@ -159,10 +163,10 @@ impl House {
             Masks::parse(MASKS, Path::new("masks.yaml")).unwrap(),
             PseudonymKeys::from_master(&[7; 32]).unwrap(),
             config,
-            Arc::new(Kept(Arc::clone(&events))),
+            Arc::new(Kept { events: Arc::clone(&events), key: audit_key(), broken: Arc::clone(&broken) }),
             QueryMetrics::register(&Registry::new()).unwrap(),
         );
-        Self { service, scans, events, bare, policies, _folder: folder }
+        Self { service, scans, events, broken, bare, policies, _folder: folder }
     }
 
     pub(super) fn context(&self, person: Person) -> RequestContext {
@@ -182,8 +186,15 @@ impl House {
             request_id: "r-1".into(),
             deadline: Instant::now() + Duration::from_secs(60),
             protocol: "test",
+            peer: None,
+            grant_id: None,
             row_limit: None,
         }
+    }
+
+    /// The last records of statements, in their order.
+    pub(super) fn finished(&self) -> Vec<Record> {
+        self.events.lock().iter().filter(|record| record.kind == Kind::Finished).cloned().collect()
     }
 
     pub(super) async fn answer(&self, person: Person, sql: &str) -> Result<Answer, QueryError> {
@@ -252,11 +263,34 @@ fn texts(batches: &[RecordBatch]) -> Vec<String> {
     rows
 }
 
-struct Kept(Arc<Mutex<Vec<AuditEvent>>>);
+/// The key of every house's audit.
+pub(super) fn audit_key() -> AuditKey {
+    AuditKey::from_secret(&[9; 32]).unwrap()
+}
 
+/// Records in memory, or none at all.
+pub(super) struct Kept {
+    events: Arc<Mutex<Vec<Record>>>,
+    key: AuditKey,
+    broken: Arc<AtomicBool>,
+}
+
+#[async_trait]
 impl Audit for Kept {
-    fn record(&self, event: &AuditEvent) {
-        self.0.lock().push(event.clone());
+    async fn keep(&self, record: Record) -> Result<(), AuditUnavailable> {
+        if self.broken.load(Ordering::Acquire) {
+            return Err(AuditUnavailable);
+        }
+        self.keep_later(record);
+        Ok(())
+    }
+
+    fn keep_later(&self, record: Record) {
+        self.events.lock().push(record);
+    }
+
+    fn key(&self) -> &AuditKey {
+        &self.key
     }
 }
 

@@ -3,6 +3,8 @@
 //! Order of the start: configuration, `sql/`, health, storage, tables, endpoints, ingest. Order of the end: no more requests, those
 //! that run end, ingest commits what it holds.
 
+mod alerts;
+pub(crate) mod fold;
 mod health;
 pub(crate) mod maintenance;
 
@@ -14,9 +16,9 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use lakeward_iam::{Authenticator, AuthenticatorConfig, IssuerConfig};
 use lakeward_ingest::{Ingest, IngestConfig, IngestMetrics};
-use lakeward_query::QueryConfig;
 use lakeward_query::flight::{FlightTls, TicketKey};
 use lakeward_query::http::Operations;
+use lakeward_query::{JournalAudit, QueryConfig};
 use lakeward_tables::Lake;
 use prometheus::Registry;
 use tokio::net::TcpListener;
@@ -55,12 +57,18 @@ pub(crate) async fn run(args: ServeArgs) -> anyhow::Result<()> {
     let opened = stop.unless(open_lake(&config, &declared, ingests, &health)).await?;
     let Some(lake) = opened else { return servers.stop().await };
     health.watch_storage(lake.clone());
-    if let Some(answers) = &config.answers {
-        answer(&mut servers, answers, &declared, lake.clone(), &families).await?;
-    }
+    let audit = match &config.answers {
+        Some(answers) => Some(answer(&mut servers, answers, &declared, lake.clone(), &families).await?),
+        None => None,
+    };
+    let folded = fold::start(lake.journal(), config.audit_pace.fold);
     let maintained = match (&config.maintenance, ingests) {
         (Some(maintenance), true) => Some(maintenance::start(lake.clone(), maintenance, &families)?),
         _ => None,
+    };
+    let watched = match &maintained {
+        Some(_) => Some(alerts::start(lake.clone(), declared.rules.clone(), config.audit_pace.alerts, &families)?),
+        None => None,
     };
     let ingest = match &config.ingest {
         None => None,
@@ -86,6 +94,14 @@ pub(crate) async fn run(args: ServeArgs) -> anyhow::Result<()> {
     };
     tracing::info!("stopping: no more requests, then the last commits");
     servers.stop().await?;
+    if let Some(audit) = audit
+        && audit.close().await.is_err()
+    {
+        tracing::warn!("the audit could not be closed in order; its chain ends without its last record");
+    }
+    folded.stop().await;
+    // What it has not raised yet the next process raises.
+    drop(watched);
     if let Some(maintained) = maintained {
         maintained.stop().await;
     }
@@ -137,12 +153,14 @@ async fn answer(
     declared: &Declared,
     lake: Lake,
     registry: &Registry,
-) -> anyhow::Result<()> {
-    let gateway = gateway(Parts {
+) -> anyhow::Result<Arc<JournalAudit>> {
+    let (gateway, audit) = gateway(Parts {
         lake,
         declared,
         authenticator: authenticator(config)?,
         keys: config.pseudonyms.clone(),
+        audit_key: config.audit.key.clone(),
+        audit: config.audit.config,
         config: query_config(&config.query),
         registry,
     })?;
@@ -152,7 +170,8 @@ async fn answer(
         None => TicketKey::new(&secrets::random())?,
     };
     let tls = config.flight.tls.as_ref().map(flight_tls).transpose()?;
-    servers.answer_flight(listen(config.flight.listen).await?, gateway, key, tls)
+    servers.answer_flight(listen(config.flight.listen).await?, gateway, key, tls)?;
+    Ok(audit)
 }
 
 fn flight_tls(files: &config::FlightTls) -> anyhow::Result<FlightTls> {

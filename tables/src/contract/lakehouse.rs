@@ -9,7 +9,7 @@ use super::curated::{self, SourceSelect, TableContract};
 use super::raw::{self, PayloadSchema, TopicContract};
 use super::schema::GovernedTable;
 use super::yaml::Reader;
-use super::{check, reference};
+use super::{audit, check, reference};
 use crate::{Problem, TableName};
 
 /// Everything that `sql/` declares, but for its policies.
@@ -91,10 +91,11 @@ impl Lakehouse {
         reading
     }
 
-    /// Every raw, dead-letter and curated table, by name.
+    /// Every raw, dead-letter and curated table, and those of the audit, by name.
     pub fn governed_tables(&self) -> Vec<GovernedTable> {
         let raw = self.topics.values().flat_map(TopicContract::governed);
         let mut tables: Vec<_> = raw.chain(self.curated.values().map(TableContract::governed)).collect();
+        tables.extend(audit::governed(&self.dir));
         tables.sort_by(|a, b| a.name.cmp(&b.name));
         tables
     }

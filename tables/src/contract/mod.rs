@@ -1,6 +1,7 @@
 //! The folder `sql/` as declared: data contracts (Open Data Contract Standard v3), curated SELECTs, reference data and
 //! queries. [`Lakehouse::load`] reads and checks all of it and tells every problem at once, each with its file and line.
 
+mod audit;
 mod check;
 mod curated;
 mod document;
@@ -13,6 +14,7 @@ mod text_format;
 mod types;
 mod yaml;
 
+pub use audit::{AUDIT_SCHEMA, alerts_schema, events_schema};
 pub use curated::{Mode, QualityRule, SourceSelect, TableContract, Tombstone};
 pub use events::Deduplication;
 pub use lakehouse::{Lakehouse, Reading, Unread};

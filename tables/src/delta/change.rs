@@ -29,9 +29,14 @@ impl Progress {
     }
 }
 
+/// What the app ids of one source have in common.
+pub(crate) fn source_prefix(table: &TableName, source: &str) -> String {
+    format!("lakeward/{table}/{source}/")
+}
+
 /// What the app ids of one topic's partitions have in common.
 pub(crate) fn app_prefix(table: &TableName, source: &str, topic: &str) -> String {
-    format!("lakeward/{table}/{source}/{topic}/")
+    format!("{}{topic}/", source_prefix(table, source))
 }
 
 /// As [`app_prefix`], of what tells where events are missing: `<partition>/<first lost offset>`, with the first offset

@@ -15,7 +15,7 @@ use object_store::path::Path;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
-use super::change::{Gap, Progress, app_prefix, gap_prefix, topic_prefix};
+use super::change::{Gap, Progress, app_prefix, gap_prefix, source_prefix, topic_prefix};
 use super::log::Entry;
 use crate::{TableName, TablesError};
 
@@ -103,6 +103,13 @@ impl Positions {
         let prefix = app_prefix(table, source, topic);
         let partition = |id: &str| id.strip_prefix(&prefix)?.parse::<i32>().ok();
         self.0.iter().filter_map(|(id, next)| Some((partition(id)?, *next))).collect()
+    }
+
+    /// The next offset of the first partition of each topic of a source.
+    pub(crate) fn of_source(&self, table: &TableName, source: &str) -> BTreeMap<String, i64> {
+        let prefix = source_prefix(table, source);
+        let topic = |id: &str| Some(id.strip_prefix(&prefix)?.strip_suffix("/0")?.to_owned());
+        self.0.iter().filter_map(|(id, next)| Some((topic(id)?, *next))).collect()
     }
 
     /// The app ids that begin so, with their versions.

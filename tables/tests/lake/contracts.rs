@@ -41,8 +41,18 @@ fn a_good_folder_is_read_with_its_types_keys_and_tables() {
     assert_eq!(lakehouse.reference["codes"].num_rows(), 1);
 
     let names: Vec<String> = lakehouse.governed_tables().iter().map(|t| t.name.to_string()).collect();
-    assert_eq!(names, ["curated.buyers", "curated.sales", "raw.shop_sale", "raw.shop_sale__dead_letter"]);
-    let raw = &lakehouse.governed_tables()[3];
+    assert_eq!(
+        names,
+        [
+            "audit.alerts",
+            "audit.events",
+            "curated.buyers",
+            "curated.sales",
+            "raw.shop_sale",
+            "raw.shop_sale__dead_letter"
+        ]
+    );
+    let raw = &lakehouse.governed_tables()[5];
     let tags: Vec<String> = raw.columns.iter().map(|c| format!("{}:{}", c.name, c.tags.join("+"))).collect();
     assert!(tags.contains(&"payload:payload.raw".into()) && tags.contains(&"reason:reason".into()), "{tags:?}");
 }

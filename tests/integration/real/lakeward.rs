@@ -131,7 +131,7 @@ impl Serve {
     }
 
     /// The sum of a metric over its labels; an error while it is not there.
-    async fn counter(&self, name: &str) -> Result<u64, String> {
+    pub(super) async fn counter(&self, name: &str) -> Result<u64, String> {
         let answer = reqwest::get(format!("{}/metrics", self.http)).await.map_err(|error| error.to_string())?;
         let text = answer.text().await.map_err(|error| error.to_string())?;
         let mut values = text.lines().filter(|line| line.starts_with(name)).peekable();
@@ -162,6 +162,18 @@ pub(super) fn trace(run: &Run, settings: &[(&str, &str)], topic: &str, key: &str
     let mut command = command();
     command.args(["trace", "--config"]).arg(&run.config).args(["--topic", topic, "--key", key]);
     succeed(command.envs(settings.iter().copied()))
+}
+
+/// A command that asks by the configuration of a run and settings above it, to the end.
+pub(super) fn query(run: &Run, settings: &[(&str, &str)], arguments: &[&str]) -> String {
+    let mut command = command();
+    succeed(command.args(arguments).arg("--config").arg(&run.config).envs(settings.iter().copied()))
+}
+
+/// A token of the development issuer that the settings name.
+pub(super) fn token(run: &Run, settings: &[(&str, &str)], who: &str, more: &[&str]) -> String {
+    let arguments = [&["token", "--as", who], more].concat();
+    query(run, settings, &arguments).trim().to_owned()
 }
 
 /// `lakeward produce` by another configuration, to whatever end.

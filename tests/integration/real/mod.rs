@@ -2,6 +2,7 @@
 //! clients: delta-rs' Python package, ADBC, the JDBC driver, Python's HTTP.
 
 mod acl;
+mod audit;
 mod framed;
 mod lakeward;
 mod load;

@@ -16,10 +16,12 @@ enum Door {
     Open,
 }
 
-const DENIALS: [(&str, &str, Door); 7] = [
+const DENIALS: [(&str, &str, Door); 9] = [
     ("POST", "/v1/sql", Door::Guarded),
     ("GET", "/v1/tables", Door::Guarded),
     ("GET", "/v1/access", Door::Guarded),
+    ("GET", "/v1/me/accesses", Door::Guarded),
+    ("POST", "/v1/audit/subject", Door::Guarded),
     ("GET", "/openapi.json", Door::Open),
     ("GET", "/health/live", Door::Open),
     ("GET", "/health/ready", Door::Open),

@@ -1,6 +1,7 @@
 //! The endpoints against a real service over a small lakehouse.
 
 mod access;
+mod audit;
 mod coverage;
 mod statement;
 mod tables;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use arrow_flight::error::FlightError;
 use arrow_flight::sql::client::FlightSqlServiceClient;
+use async_trait::async_trait;
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::Request;
@@ -33,7 +34,7 @@ use crate::flight::{FlightState, TicketKey, serve_flight};
 use crate::gateway::{Gateway, RequestMetrics};
 use crate::http::{HttpState, Readiness, router};
 use crate::session::Sessions;
-use crate::{Audit, AuditEvent, PseudonymKeys, QueryConfig, QueryMetrics, QueryService};
+use crate::{Audit, AuditKey, AuditUnavailable, PseudonymKeys, QueryConfig, QueryMetrics, QueryService, Record};
 
 /// What a statement told.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -80,12 +81,24 @@ pub(super) struct House {
     _folder: Arc<TempDir>,
 }
 
-#[derive(Default)]
-struct Kept(Mutex<Vec<AuditEvent>>);
+struct Kept {
+    records: Mutex<Vec<Record>>,
+    key: AuditKey,
+}
 
+#[async_trait]
 impl Audit for Kept {
-    fn record(&self, event: &AuditEvent) {
-        self.0.lock().push(event.clone());
+    async fn keep(&self, record: Record) -> Result<(), AuditUnavailable> {
+        self.keep_later(record);
+        Ok(())
+    }
+
+    fn keep_later(&self, record: Record) {
+        self.records.lock().push(record);
+    }
+
+    fn key(&self) -> &AuditKey {
+        &self.key
     }
 }
 
@@ -108,7 +121,7 @@ impl House {
         };
         let bare = bare(world, &lake, &config).await;
         let registry = Registry::new();
-        let audit = Arc::new(Kept::default());
+        let audit = Arc::new(Kept { records: Mutex::default(), key: AuditKey::from_secret(&[9; 32]).unwrap() });
         let service = QueryService::new(
             lake,
             Arc::clone(&world.lakehouse),
@@ -140,7 +153,7 @@ impl House {
 
     /// Asks, as somebody would by this protocol.
     pub(super) async fn ask(&self, token: Option<&str>, sql: &str, by: Protocol) -> Told {
-        self.audit.0.lock().clear();
+        self.audit.records.lock().clear();
         let mut told = match by {
             Protocol::Flight => self.by_flight(token, sql).await,
             _ => self.by_http(token, sql, by).await,
@@ -225,18 +238,20 @@ impl House {
         Told { by: Protocol::Flight, schema, rows, beside }
     }
 
-    /// What the audit has of the last statement, without the time it took and the versions of tables.
+    /// What the audit has of the last statement: without times, the versions of tables, and the digests of whom rows are
+    /// about, none of which the person may read.
     fn audited(&self) -> String {
-        let events = self.audit.0.lock();
-        let of_event = |event: &AuditEvent| {
-            let tables: Vec<String> = event
+        let records = self.audit.records.lock();
+        let of_record = |record: &Record| {
+            let tables: Vec<String> = record
                 .tables
                 .iter()
-                .map(|table| format!("{} {} {:?}", table.name, table.policy, table.columns))
+                .map(|table| format!("{} {} {:?} {:?}", table.name, table.policy, table.scopes, table.columns))
                 .collect();
-            format!("audit: {} rows, {}, {}", event.rows, event.outcome.as_str(), tables.join("; "))
+            let Record { kind, statement, rows, bytes, outcome, .. } = record;
+            format!("{kind:?} {statement:?} {rows:?} {bytes:?} {outcome:?} {}", tables.join("; "))
         };
-        events.iter().map(of_event).collect::<Vec<_>>().join("\n")
+        records.iter().map(of_record).collect::<Vec<_>>().join("\n")
     }
 
     /// The rows that somebody gets who sees everything: the engine alone over the same files.

@@ -197,6 +197,7 @@ fn resource(table: &GovernedTable) -> ResourceTable {
     let group = match (table.name.schema.as_str(), table.name.table.ends_with("__dead_letter")) {
         ("raw", true) => Some("raw.*__dead_letter"),
         ("raw", false) => Some("raw.*"),
+        ("audit", _) => Some("audit.*"),
         _ => None,
     };
     let attributes = |sql: &str| attributes_of(&table.name, sql);
