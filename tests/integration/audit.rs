@@ -34,12 +34,13 @@ fn takes_no_audit(request: &Request, made: &Mutex<HashSet<String>>, stream: &mut
     let fault = |code: &str| format!("<?xml version=\"1.0\"?><Error><Code>{code}</Code></Error>");
     let list = "<?xml version=\"1.0\"?><ListBucketResult><Name>lake</Name><KeyCount>0</KeyCount>\
                 <IsTruncated>false</IsTruncated></ListBucketResult>";
+    let deleted = "<DeleteResult><Deleted><Key>x</Key></Deleted></DeleteResult>";
     let is_list = path.contains("list-type=2");
     match request.method.as_str() {
         "PUT" if path.contains("/audit/") => respond(stream, "403 Forbidden", "", &fault("AccessDenied")),
         "PUT" if made.lock().unwrap().insert(path) => respond(stream, "200 OK", "ETag: \"1\"\r\n", ""),
         "PUT" => respond(stream, "412 Precondition Failed", "", &fault("PreconditionFailed")),
-        "POST" => respond(stream, "200 OK", "Content-Type: application/xml\r\n", "<DeleteResult></DeleteResult>"),
+        "POST" => respond(stream, "200 OK", "Content-Type: application/xml\r\n", deleted),
         "GET" if is_list => respond(stream, "200 OK", "Content-Type: application/xml\r\n", list),
         "GET" | "HEAD" => respond(stream, "404 Not Found", "", &fault("NoSuchKey")),
         _ => respond(stream, "204 No Content", "", ""),

@@ -48,13 +48,26 @@ async fn a_statement_has_two_records_and_a_question_about_tables_one() {
 }
 
 #[tokio::test]
+async fn a_statement_is_recorded_before_its_first_row_leaves_and_its_end_before_that_is_told() {
+    let house = House::open().await;
+    let kinds = || house.events.lock().iter().map(|record| record.kind).collect::<Vec<_>>();
+    let mut answer = house.answer(Person::Keeper, "SELECT number FROM patients").await.unwrap();
+    assert_eq!(kinds(), [Kind::Started]);
+    while let Some(batch) = futures::StreamExt::next(&mut answer.stream).await {
+        batch.unwrap();
+    }
+    assert_eq!(kinds(), [Kind::Started, Kind::Finished]);
+}
+
+#[tokio::test]
 async fn without_its_record_nothing_is_answered() {
     let house = House::open().await;
     house.broken.store(true, Ordering::Release);
     let context = house.context(Person::Keeper);
     let unkept = [
-        house.rows(Person::Keeper, "SELECT number FROM patients").await.err(),
-        house.rows(Person::Keeper, "SELECT nothing FROM patients").await.err(),
+        // Not even its columns.
+        house.answer(Person::Keeper, "SELECT number FROM patients").await.err(),
+        house.answer(Person::Keeper, "SELECT nothing FROM patients").await.err(),
         house.service.plan(&context, "SELECT 1").await.err(),
         house.service.tables(&context).await.err(),
     ];
