@@ -339,3 +339,24 @@ fn told(places: &[PolicyPlace]) -> Vec<AccessPolicy> {
 fn listed(places: &[PolicyPlace]) -> String {
     places.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_oneself_the_scopes_that_no_policy_opens_are_not_told() {
+        let policy = AccessPolicy { id: "one".into(), file: "a.cedar".into(), line: 1 };
+        let scope = |name: &str, permits: Vec<AccessPolicy>| AccessScope {
+            scope: name.into(),
+            open: !permits.is_empty(),
+            why: None,
+            permits,
+            forbids: vec![],
+        };
+        let scopes = vec![scope("mine", vec![policy]), scope("of others", vec![])];
+        let table = TableAccess { table: "curated.t".into(), visible: true, scopes, columns: vec![] };
+        let told: Vec<String> = table.for_oneself().scopes.into_iter().map(|scope| scope.scope).collect();
+        assert_eq!(told, ["mine"]);
+    }
+}

@@ -88,6 +88,14 @@ class Http:
             for table in answer["tables"]
         }
 
+    def access(self) -> dict[str, dict[str, str]] | Refusal:
+        """What is told of oneself: the columns of each visible table, with their levels."""
+        status, content, _ = self.call("/v1/access" + (f"?purpose={self.purpose}" if self.purpose else ""))
+        answer = json.loads(content) if content else {}
+        if status != 200:
+            return Refusal(status, answer.get("code", ""), None, answer.get("detail", ""))
+        return {table["table"]: {column["name"]: column["level"] for column in table["columns"]} for table in answer["tables"]}
+
 
 class Adbc:
     """One who asks over Flight SQL."""

@@ -229,7 +229,8 @@ def derived(now: datetime.datetime) -> dict[str, list[dict]]:
             "scope": {"coding": [{"system": f"{HL7}/consentscope", "code": "research"}]},
             "patient": {"reference": f"Patient/{whose}"},
             "dateTime": "2026-01-02T09:00:00Z",
-            "provision": {"type": "permit", "period": {"end": "2031-01-02T09:00:00Z"}},
+            # The other one's records are all there too, and no research may see them.
+            "provision": {"type": "permit" if whose == PATIENT else "deny", "period": {"end": "2031-01-02T09:00:00Z"}},
         }
         for whose in sorted(PATIENTS)
     ]

@@ -195,6 +195,18 @@ class Oracle:
                     if row["clinic_id"] in clinics and row["starts_at"] >= since and row["status"] != "entered-in-error"
                 }
                 return lambda row: row["patient_id"] in booked
+            case "paying_at_my_clinics":
+                if not clinics:
+                    return None
+                paying = {row["patient_id"] for row in self.tables["payments"] if row["clinic_id"] in clinics}
+                return lambda row: row["patient_id"] in paying
+            case "consented_research":
+                agreed = {
+                    row["patient_id"]
+                    for row in self.tables["consents"]
+                    if row["purpose"] == "research" and row["granted"] and (row["expires_at"] is None or row["expires_at"] > self.now)
+                }
+                return lambda row: row["patient_id"] in agreed
         raise SystemExit(f"who-sees-what.csv names a scope that the oracle does not know: {name}")
 
     def booked_with(self, staff: str) -> set[str]:
@@ -254,7 +266,8 @@ class Oracle:
                 continue
             if held not in levels:
                 levels[held] = {column: highest(scope.levels[column] for scope, holds in zip(scopes, held, strict=True) if holds) for column in row}
-            seen.append({column: self.mask(*levels[held][column], column, value, person.purpose) for column, value in row.items()})
+            subject = row.get("patient_id")
+            seen.append({column: self.mask(*levels[held][column], column, value, person.purpose, subject) for column, value in row.items()})
         return seen
 
     def stated(self, person: Person, name: str) -> dict[str, str]:
@@ -265,11 +278,14 @@ class Oracle:
 
     # ---- Masks -----------------------------------------------------------------------------------------------------
 
-    def mask(self, level: str, tag: str, column: str, value: object, purpose: str) -> object:
+    def mask(self, level: str, tag: str, column: str, value: object, purpose: str, subject: str | None) -> object:
+        """What is shown of a value; `subject` is whose row it is."""
         if level == "hidden" or value is None:
             return None
         if level == "clear":
             return value
+        if level == "pseudonym" and tag == "time":
+            return value + datetime.timedelta(days=self.days_of(subject, purpose)) if subject else None
         if level == "pseudonym":
             return self.pseudonym(tag, value, purpose) if isinstance(value, str) else None
         if tag == "time":
@@ -289,7 +305,15 @@ class Oracle:
                 return value[:3]
         return None
 
+    def key(self, purpose: str) -> bytes:
+        return self._keys.setdefault(purpose, hmac.digest(self.secret, b"lakeward/pseudonym/v1\0" + purpose.encode(), "sha256"))
+
     def pseudonym(self, tag: str, value: str, purpose: str) -> str:
-        key = self._keys.setdefault(purpose, hmac.digest(self.secret, b"lakeward/pseudonym/v1\0" + purpose.encode(), "sha256"))
-        digest = hmac.digest(key, b"hmac\0" + tag.encode() + b"\0" + value.encode(), "sha256")
+        digest = hmac.digest(self.key(purpose), b"hmac\0" + tag.encode() + b"\0" + value.encode(), "sha256")
         return base64.b32encode(digest[:20]).decode()
+
+    def days_of(self, subject: str, purpose: str) -> int:
+        """1 to 365 days back or forth, fixed for a subject and purpose."""
+        digest = hmac.digest(self.key(purpose), b"shift_days\0\0" + subject.encode(), "sha256")
+        days = int.from_bytes(digest[:8], "big") % 730 - 365
+        return days + 1 if days >= 0 else days

@@ -26,7 +26,7 @@ class Person:
 
 
 def choose(tables: Tables, now: datetime.datetime) -> list[Person]:
-    """All people whose roles are built. Who treats many recently becomes the doctor; who treats next to many the head.
+    """Somebody in every role. Who treats many recently becomes the doctor; who treats next to many the head.
 
     They come from Synthea's records. Beside them stand people of the full records, who see every column filled.
     """
@@ -61,6 +61,10 @@ def choose(tables: Tables, now: datetime.datetime) -> list[Person]:
     observations = Counter(row["patient_id"] for row in tables["observations"])
     patient = max(living, key=lambda one: (observations[one], one))
 
+    # Where much is paid and much is moved, so that each role has rows to see, and rows elsewhere not to see.
+    paid, moved = (Counter(row["clinic_id"] for row in tables[name]) for name in ("payments", "stock_movements"))
+    desk, store = paid.most_common(1)[0][0], moved.most_common(1)[0][0]
+
     head_claims = {"roles": ["doctor", "head_physician"], "staff_id": head, "clinics": head_clinics}
     return [
         Person("anonymous", "public", (), with_token=False),
@@ -73,6 +77,12 @@ def choose(tables: Tables, now: datetime.datetime) -> list[Person]:
         *([Person("doctor with a booking", "care", ("doctor",), {"roles": ["doctor"], "staff_id": booked_only})] if booked_only else []),
         *of_the_full_records(),
         Person("anna.analyst", "bi", ("analyst",), {"roles": ["analyst"]}),
+        Person("karl.cashier", "billing", ("cashier",), {"roles": ["cashier"], "clinics": [desk]}),
+        Person("asya.accountant", "accounting", ("accountant",), {"roles": ["accountant"]}),
+        Person("stepan.storekeeper", "supply", ("storekeeper",), {"roles": ["storekeeper"], "clinics": [store]}),
+        Person("sofia.scientist", "research", ("data_scientist",), {"roles": ["data_scientist"]}),
+        Person("diana.dpo", "oversight", ("dpo",), {"roles": ["dpo"]}),
+        Person("arkady.auditor", "oversight", ("auditor",), {"roles": ["auditor"]}),
         Person("egor.engineer", "engineering", ("data_engineer",), {"roles": ["data_engineer"]}),
         # Whom a mistake would let in: attributes that are missing, empty or of the wrong type, and words nobody declared.
         Person("doctor without staff_id", "care", ("doctor",), {"roles": ["doctor"]}),
@@ -82,6 +92,10 @@ def choose(tables: Tables, now: datetime.datetime) -> list[Person]:
         Person("head without clinics", "operations", ("head_physician",), {"roles": ["head_physician"], "staff_id": head, "clinics": []}),
         Person("receptionist with foreign clinics", "reception", ("receptionist",), {"roles": ["receptionist"], "clinics": ["nowhere"]}),
         Person("role nobody declared", "public", (), {"roles": ["superuser", "admin"]}),
+        Person("cashier without clinics", "billing", ("cashier",), {"roles": ["cashier"]}),
+        Person("storekeeper with foreign clinics", "supply", ("storekeeper",), {"roles": ["storekeeper"], "clinics": ["nowhere"]}),
+        Person("cashier and accountant at once", "public", (), {"roles": ["cashier", "accountant"], "clinics": [desk]}),
+        Person("analyst and scientist at once", "public", (), {"roles": ["analyst", "data_scientist"]}),
         Person("dpo and analyst at once", "public", (), {"roles": ["dpo", "analyst"]}),
     ]
 
@@ -92,5 +106,6 @@ def of_the_full_records() -> list[Person]:
         Person("full patient", "self", ("patient",), {"roles": ["patient"], "patient_id": full.PATIENT}),
         Person(FULL_DOCTOR, "care", ("doctor",), {"roles": ["doctor"], "staff_id": full.DOCTOR}),
         Person("full head", "operations", ("head_physician",), head),
+        Person("full cashier", "billing", ("cashier",), {"roles": ["cashier"], "clinics": [full.OTHER_CLINIC]}),
         Person("full receptionist", "reception", ("receptionist",), {"roles": ["receptionist"], "clinics": [full.OTHER_CLINIC]}),
     ]

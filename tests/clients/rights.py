@@ -1,4 +1,4 @@
-"""Asks the endpoint as every person whose role is built, and compares every cell with what `who-sees-what.csv` allows.
+"""Asks the endpoint in every role, and compares every cell with what `who-sees-what.csv` allows.
 
 The full tables come from S3 through another reader, the rules from the CSV, the people from the data; scopes, levels and
 masks are computed here (`oracle.py`). Each table is asked for over HTTP and over ADBC, by everyone, also by those who must
@@ -9,6 +9,8 @@ demands; dead letters there are by `poison.py`, which runs before.
 import argparse
 import datetime
 import sys
+import time
+from collections import Counter, defaultdict
 from pathlib import Path
 
 import pyarrow as pa
@@ -26,7 +28,28 @@ from .tried import Tried
 JDBC_PEOPLE = ("anna.analyst", "dmitri.doctor", FULL_DOCTOR)
 
 
-def check_visible(check: Check, person: Person, name: str, rows: list[dict], judge: oracle.Oracle, http: Http, adbc: Adbc, shown: dict) -> None:
+class Tally:
+    """What was compared in each role, for the table at the end."""
+
+    def __init__(self) -> None:
+        self.cells: dict[str, Counter] = defaultdict(Counter)
+        self.tables: dict[str, set[str]] = defaultdict(set)
+        self.refused: dict[str, set[str]] = defaultdict(set)
+        self.wrong: Counter = Counter()
+
+    def text(self) -> str:
+        head = ("role", "tables", "not there", "cells by HTTP", "cells by Flight SQL", "wrong")
+        lines = [
+            (role, *map(str, (len(self.tables[role]), len(self.refused[role]), self.cells[role]["HTTP"], self.cells[role]["ADBC"], self.wrong[role])))
+            for role in sorted(self.wrong)
+        ]
+        widths = [max(len(line[column]) for line in (head, *lines)) for column in range(len(head))]
+        return "\n".join("  ".join([line[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(line[1:], widths[1:], strict=True))]) for line in (head, *lines))
+
+
+def check_visible(
+    check: Check, person: Person, name: str, rows: list[dict], judge: oracle.Oracle, http: Http, adbc: Adbc, told: dict[str, dict], tally: Counter
+) -> None:
     where = f"{person.name} ({person.purpose}): {name}"
     wanted, stated = judge.see(person, name, rows), judge.stated(person, name)
     columns = list(stated)
@@ -37,6 +60,7 @@ def check_visible(check: Check, person: Person, name: str, rows: list[dict], jud
     if not check.that(set(answer.column_names) == set(columns), f"{where}: other columns than the table has"):
         return
     check.rows(f"{where} over ADBC", wanted, answer.to_pylist(), columns)
+    tally["ADBC"] += len(wanted) * len(columns)
     metadata = {field.name: (field.metadata or {}).get(b"lakeward.level", b"").decode() for field in answer.schema}
     check.levels(f"{where} over ADBC", metadata, stated)
     check.that(all(field.nullable for field in answer.schema), f"{where}: a governed column is not nullable")
@@ -44,9 +68,11 @@ def check_visible(check: Check, person: Person, name: str, rows: list[dict], jud
     if check.that(isinstance(over_http, Answer), f"{where}: HTTP is refused: {over_http if isinstance(over_http, Refusal) else ''}"):
         found = [{column: typed(row[column], answer.schema.field(column).type) for column in columns} for row in over_http.rows]
         check.rows(f"{where} over HTTP", wanted, found, columns)
+        tally["HTTP"] += len(wanted) * len(columns)
         check.levels(f"{where} in the body over HTTP", over_http.in_body, stated)
         check.levels(f"{where} in x-lakeward-levels", over_http.in_head, stated)
-    check.levels(f"{where} in /v1/tables", shown.get(name, {}), stated)
+    for address, shown in told.items():
+        check.levels(f"{where} in {address}", shown.get(name, {}), stated)
     for column in oracle.ENGINE_COLUMNS:
         for door in (http, adbc):
             absent = absent_name(column)
@@ -64,24 +90,38 @@ def check_invisible(check: Check, person: Person, name: str, http: Http, adbc: A
             check.that(hidden.status in (404, "NOT_FOUND"), f"{where}: refused as {hidden.status}")
 
 
-def check_person(check: Check, person: Person, tables: dict[str, list[dict]], judge: oracle.Oracle, run: dict, token: str | None) -> None:
-    http = Http(run["http"], token, person.purpose)
-    shown = http.tables()
-    if not check.that(isinstance(shown, dict), f"{person.name}: /v1/tables is refused: {shown if isinstance(shown, Refusal) else ''}"):
-        return
+def check_person(check: Check, person: Person, tables: dict[str, list[dict]], judge: oracle.Oracle, run: dict, token: str | None, tally: Tally) -> None:
+    http, role = Http(run["http"], token, person.purpose), " ".join(person.active) or "(nobody)"
+    told = {"/v1/tables": http.tables(), "/v1/access": http.access()}
+    for address, shown in told.items():
+        if not check.that(isinstance(shown, dict), f"{person.name}: {address} is refused: {shown if isinstance(shown, Refusal) else ''}"):
+            return
     with Adbc(run["flight"], token, person.purpose) as adbc:
         listed = adbc.tables()
         may_see = {name for name in tables if judge.visible(person, name)}
-        for door, names in (("/v1/tables", shown), ("ADBC's metadata", listed)):
+        for door, names in (*told.items(), ("ADBC's metadata", listed)):
             odd = sorted((set(names) & set(tables)) ^ may_see)
             check.that(not odd, f"{person.name} ({person.purpose}): {door} is wrong about {', '.join(odd)}")
             check.that("curated.special_encounters" not in names, f"{person.name}: {door} shows what is for the engine alone")
         for name, rows in tables.items():
             if name in may_see:
-                check_visible(check, person, name, rows, judge, http, adbc, shown)
+                tally.tables[role].add(name)
+                check_visible(check, person, name, rows, judge, http, adbc, told, tally.cells[role])
             else:
+                tally.refused[role].add(name)
                 check_invisible(check, person, name, http, adbc)
         check_invisible(check, person, "curated.special_encounters", http, adbc)
+
+
+def check_purposes(check: Check, judge: oracle.Oracle, curated: dict[str, list[dict]]) -> None:
+    """The pseudonyms that were compared are of one purpose: no two purposes have one in common, and none is the id itself."""
+    purposes = sorted({rule.purpose for rule in judge.rules if rule.level == "pseudonym"})
+    ids = {row["patient_id"] for row in curated["patients"]}
+    shown = {purpose: {judge.pseudonym("key.subject", one, purpose) for one in ids} for purpose in purposes}
+    for number, purpose in enumerate(purposes):
+        check.that(len(shown[purpose]) == len(ids) and not shown[purpose] & ids, f"pseudonyms of {purpose} are not one for each id")
+        for other in purposes[number + 1 :]:
+            check.that(not shown[purpose] & shown[other], f"{purpose} and {other} share pseudonyms")
 
 
 def main() -> None:
@@ -101,16 +141,19 @@ def main() -> None:
     judge = oracle.Oracle(curated, oracle.read_rules(options.rules), secret, now)
     tables = {f"curated.{name}": rows for name, rows in judge.tables.items()} | raw
 
-    check, tried, people = Check(), Tried(judge, tables), choose(curated, now)
+    check, tried, tally, people, began = Check(), Tried(judge, tables), Tally(), choose(curated, now), time.monotonic()
     for person in people:
         tried.add(person)
-        token = mint.token(person.name, **person.claims) if person.with_token else None
-        check_person(check, person, tables, judge, run, token)
+        token, before = mint.token(person.name, **person.claims) if person.with_token else None, len(check.differences)
+        check_person(check, person, tables, judge, run, token, tally)
+        tally.wrong[" ".join(person.active) or "(nobody)"] += len(check.differences) - before
         if person.name in JDBC_PEOPLE and not options.without_jdbc:
             check_jdbc(check, person, tables, judge, run, token)
     tried.report(check)
+    check_purposes(check, judge, curated)
 
-    print(f"{len(people)} people, {len(tables)} tables, {dict(check.compared)}; {len(check.differences)} differences")
+    print(tally.text())
+    print(f"{len(people)} people, {len(tables)} tables, {dict(check.compared)}; {len(check.differences)} differences, {time.monotonic() - began:.0f} s")
     verdict.give(check.differences)
 
 
