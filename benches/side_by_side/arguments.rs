@@ -57,6 +57,8 @@ pub(crate) enum Part {
     Limit,
     /// One of a hundred messages is malformed
     Poison,
+    /// A SELECT fails for one of a hundred messages
+    Failing,
     /// From a producer's timestamp to a query
     Freshness,
     /// Over SASL_SSL into S3
@@ -99,6 +101,9 @@ pub(crate) struct Reading {
     /// How many of them cannot be read
     #[arg(long)]
     pub(crate) poisoned: u64,
+    /// Of so many of them a SELECT fails for one
+    #[arg(long)]
+    pub(crate) failing: Option<u64>,
     /// Folder of the tables; the prefix in the bucket where storage is S3
     #[arg(long)]
     pub(crate) dir: PathBuf,

@@ -30,8 +30,8 @@ JVM* is that first time; the starts of the JVM and of the session are in neither
 
 **Curated alone.** Lakeward has no mode without raw: raw is what everything else can be made from again. What there is of it is
 catching up: the tables of a round but raw are taken away, ingest is started again, and makes all of them from raw. That is to
-read raw files, decode, curate and commit, 50,000 messages of a partition at a time; nothing comes from Kafka, and nothing is
-written to raw. A megabyte is one of payload, as everywhere.
+read raw files, each once and the next part of it while those before are decoded, curated and committed, in pieces of about
+50,000 messages; nothing comes from Kafka, and nothing is written to raw. A megabyte is one of payload, as everywhere.
 
 **Decode and encode alone** is the physical limit of this work: what the raw table of the round holds stands in memory in
 batches of 64 MB; one thread decodes them, runs the SELECTs, and encodes raw and curated as Parquet as they are written in files,
@@ -43,6 +43,9 @@ writing, commits, and memory that several cores look at.
 **Malformed messages.** A second broker has the same Observations with one of a hundred cut in the middle; Lakeward reads it
 and the other one in turns. The ratio is of time for a message.
 
+**A SELECT that fails.** The SELECT of Observations is changed so that it fails for one of a hundred messages, which then are dead
+letters (a text is made a number); Lakeward reads the topic by it and by the one that is shipped, in turns.
+
 **Freshness.** Ingest reads the topic to its end and commits every 2 s. For {live_seconds} s a producer, a process of its own, sends
 messages of the topic again at half of the highest load, which is the median MB/s of the rounds; librdkafka lingers for 20 ms and
 the timestamp is of when a message was given to it. Meanwhile the query side, with a `Lake` of its own as a process has that only
@@ -53,7 +56,8 @@ the same machine's clock. The percentile is of all messages that came. Half the 
 **Memory** is the most that was ever resident (`VmHWM`) of the process, with the start. The budget is 512 MiB, the default.
 
 **Over SASL_SSL into S3.** The broker of the tests (SCRAM-SHA-512 over TLS) and the tests' S3 server over HTTPS run beside ingest
-on the same cores, with the same messages.
+on the same cores, with the same messages. As everywhere here the broker's JVM compiles as JVMs do. In the tests it is kept to its
+first compiler, to start sooner; then it encrypts no more than 30 MB/s on a core, which ingest waits for.
 
 ## How the query pairs are measured
 

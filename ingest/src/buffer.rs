@@ -57,8 +57,9 @@ pub(crate) struct TopicBuffer {
     rows: usize,
     bytes: usize,
     opened: Option<Instant>,
-    /// Bytes of payload of the last batch: the next one will be of that size.
-    last: usize,
+    /// Bytes that are taken for the payloads of a batch: a little more than the largest of the last ones had, for to grow is
+    /// to copy them all.
+    room: usize,
 }
 
 /// However much a commit may hold by configuration, a batch is due at so many bytes: an array of payloads counts its bytes
@@ -111,10 +112,10 @@ impl Spare {
         }
     }
 
-    /// A block that is empty; of so many bytes where none was kept.
+    /// A block that is empty; of so many bytes where none was kept that is as large.
     fn block(&self, bytes: usize) -> Vec<u8> {
         let kept = std::mem::take(&mut *self.0.lock());
-        if kept.capacity() > 0 { kept } else { Vec::with_capacity(bytes) }
+        if kept.capacity() >= bytes.max(1) { kept } else { Vec::with_capacity(bytes) }
     }
 }
 
@@ -147,7 +148,7 @@ impl TopicBuffer {
             rows: 0,
             bytes: 0,
             opened: None,
-            last: 0,
+            room: 0,
         }
     }
 
@@ -167,7 +168,7 @@ impl TopicBuffer {
     pub(crate) fn push(&mut self, message: &Incoming<'_>, position: i64) {
         if self.opened.is_none() {
             self.opened = Some(Instant::now());
-            self.payload = Payloads::within(self.spare.block(self.last));
+            self.payload = Payloads::within(self.spare.block(self.room));
         }
         self.partition.append_value(message.partition);
         self.offset.append_value(message.offset);
@@ -185,7 +186,8 @@ impl TopicBuffer {
     pub(crate) fn seal(&mut self) -> Result<Sealed, IngestError> {
         let now = chrono::Utc::now().timestamp_micros();
         let rows = std::mem::take(&mut self.rows);
-        self.last = self.payload.values.len();
+        let payloads = self.payload.values.len();
+        self.room = (payloads + payloads / 16).max(self.room - self.room / 8);
         let columns: [(&str, ArrayRef); 8] = [
             ("source", Arc::new(StringArray::from_iter_values(std::iter::repeat_n(&self.source, rows)))),
             ("topic", Arc::new(StringArray::from_iter_values(std::iter::repeat_n(&self.topic, rows)))),
@@ -302,5 +304,10 @@ mod tests {
         assert_eq!((again.as_ptr(), again.len()), (place, 0));
         assert!(again.capacity() >= 4096);
         assert_eq!(spare.block(0).capacity(), 0, "it is given once");
+
+        let mut payloads = Payloads::within(again);
+        payloads.push(Some(b"third"));
+        spare.keep(rows(&mut payloads));
+        assert!(spare.block(8192).capacity() >= 8192, "what is too small would have to grow");
     }
 }

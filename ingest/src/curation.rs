@@ -7,14 +7,15 @@
 //! time: a batch may be cut anywhere.
 
 mod planning;
+mod rows;
+mod sparing;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use arrow::array::{Array, AsArray, BooleanArray, RecordBatch};
-use arrow::compute::filter_record_batch;
-use arrow::datatypes::{Int64Type, SchemaRef};
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
 use datafusion::datasource::MemTable;
 use datafusion::execution::{SessionState, SessionStateBuilder, TaskContext};
 use datafusion::logical_expr::LogicalPlan;
@@ -29,9 +30,11 @@ use tokio::sync::OnceCell;
 use crate::codes;
 use crate::decoder::{CHUNK_ROWS, Fault};
 use crate::error::IngestError;
-use crate::event::EventTable;
+use crate::event::{EVENT, EventTable};
 use crate::fhir;
 use crate::running::{Running, Stopped, can_go_on};
+use rows::{by_row, check, keep, kinds, row_number};
+use sparing::Noted;
 
 /// Events of a part that is taken by itself: to start a plan is dear.
 const PART_ROWS: usize = 4 * CHUNK_ROWS;
@@ -89,6 +92,8 @@ pub(crate) struct Curation {
     state: SessionState,
     events: Arc<EventTable>,
     plans: Vec<Plan>,
+    /// The events that a plan failed for, while it runs.
+    noted: Noted,
 }
 
 struct Plan {
@@ -153,7 +158,7 @@ impl Curation {
         let state =
             SessionStateBuilder::new().with_config(config).with_default_features().with_optimizer_rules(rules).build();
         let context = SessionContext::new_with_state(state);
-        context.register_table("event", Arc::clone(&events) as _).map_err(|e| IngestError::plan("event", e))?;
+        context.register_table(EVENT, Arc::clone(&events) as _).map_err(|e| IngestError::plan(EVENT, e))?;
         for (name, rows) in reference {
             let table =
                 MemTable::try_new(rows.schema(), vec![vec![rows.clone()]]).map_err(|e| IngestError::plan(name, e))?;
@@ -172,7 +177,8 @@ impl Curation {
         if !misfits.is_empty() {
             return Ok(Err(misfits));
         }
-        Ok(Ok(Curation { state: context.state(), events, plans }))
+        events.only_these_are_read(planning::columns_read(&plans)?);
+        Ok(Ok(Curation { state: context.state(), events, plans, noted: Noted::default() }))
     }
 
     /// For a new batch of messages, of which each part is taken by itself.
@@ -218,7 +224,9 @@ impl Curation {
         self.events.put(events);
         for (plan, gathered) in self.plans.iter().zip(&mut gathered.tables) {
             if let Some(going) = &mut gathered.going {
+                self.noted.take();
                 let (rows, versions) = going.rows().await?;
+                add(self.failed(&plan.table), faults);
                 gathered.add(plan, rows, versions, faults);
             }
         }
@@ -236,7 +244,9 @@ impl Curation {
         self.events.end();
         for (plan, gathered) in self.plans.iter().zip(&mut gathered.tables) {
             if let Some(going) = gathered.going.take() {
+                self.noted.take();
                 let (rows, versions) = going.rest().await?;
+                add(self.failed(&plan.table), faults);
                 gathered.add(plan, rows, versions, faults);
             }
         }
@@ -307,7 +317,7 @@ impl Curation {
             .collect()
     }
 
-    /// Runs a query; when it fails, halves the events until those for which it fails stand alone.
+    /// Runs a query; when it fails as a whole, halves the events until those for which it fails stand alone.
     async fn isolate(
         &self,
         query: &Query,
@@ -322,14 +332,17 @@ impl Curation {
             if rows == 0 {
                 continue;
             }
+            self.noted.take();
             match self.select(query, part.clone()).await {
-                Ok(batches) => results.extend(batches),
+                Ok(batches) => {
+                    results.extend(batches);
+                    faults.extend(self.failed(table));
+                }
                 // The error's text may quote a value, so it goes nowhere.
                 Err(_) if rows == 1 => {
                     let numbers = part.iter().filter(|batch| batch.num_rows() == 1);
-                    faults.extend(
-                        numbers.map(|batch| Fault { row: row_number(batch, 0), reason: format!("select:{table}") }),
-                    );
+                    faults
+                        .extend(numbers.map(|batch| Fault { row: row_number(batch, 0), reason: select_fault(table) }));
                 }
                 Err(_) => {
                     let (left, right) = halves(part, rows / 2);
@@ -342,8 +355,17 @@ impl Curation {
     }
 
     async fn physical<'a>(&self, query: &'a Query) -> datafusion::error::Result<&'a Arc<dyn ExecutionPlan>> {
-        let plan = || self.state.query_planner().create_physical_plan(&query.logical, &self.state);
+        let plan = || async {
+            let plan = self.state.query_planner().create_physical_plan(&query.logical, &self.state).await?;
+            sparing::sparing(plan, &self.noted)
+        };
         query.physical.get_or_try_init(plan).await
+    }
+
+    /// The events that the last plan of a table failed for.
+    fn failed(&self, table: &str) -> Vec<Fault> {
+        let fault = |row| Fault { row: row as usize, reason: select_fault(table) };
+        self.noted.take().into_iter().map(fault).collect()
     }
 
     async fn select(&self, query: &Query, events: Vec<RecordBatch>) -> datafusion::error::Result<Vec<RecordBatch>> {
@@ -406,66 +428,8 @@ fn add(found: Vec<Fault>, faults: &mut BTreeMap<usize, String>) {
     }
 }
 
-fn row_number(batch: &RecordBatch, position: usize) -> usize {
-    batch.column(0).as_primitive::<Int64Type>().value(position) as usize
-}
-
-/// Adds a fault for each row that breaks the contract.
-fn check(plan: &Plan, batch: &RecordBatch, faults: &mut Vec<Fault>) {
-    for (index, reason) in &plan.required {
-        let column = batch.column(*index);
-        if column.null_count() > 0 {
-            let nulls = (0..batch.num_rows()).filter(|position| column.is_null(*position));
-            faults.extend(nulls.map(|position| Fault { row: row_number(batch, position), reason: reason.clone() }));
-        }
-    }
-    for (rule, reason) in plan.quality.iter().enumerate() {
-        let kept = batch.column(plan.columns + rule).as_boolean();
-        if kept.false_count() > 0 {
-            let broken = (0..batch.num_rows()).filter(|position| !kept.value(*position));
-            faults.extend(broken.map(|position| Fault { row: row_number(batch, position), reason: reason.clone() }));
-        }
-    }
-}
-
-/// `_lw_row` and the contract's columns of the events without a fault.
-fn keep(plan: &Plan, batch: RecordBatch, faults: &BTreeMap<usize, String>) -> Result<RecordBatch, IngestError> {
-    let columns: Vec<usize> = (0..plan.columns).collect();
-    let batch = batch.project(&columns)?;
-    if faults.is_empty() {
-        return Ok(batch);
-    }
-    let rows = batch.column(0).as_primitive::<Int64Type>();
-    let kept: BooleanArray = rows.values().iter().map(|row| Some(!faults.contains_key(&(*row as usize)))).collect();
-    Ok(filter_record_batch(&batch, &kept)?)
-}
-
-fn by_row(batches: &[RecordBatch], total: usize) -> Vec<Option<i64>> {
-    let mut versions = vec![None; total];
-    for batch in batches {
-        let known = batch.column(1).as_primitive::<Int64Type>();
-        for position in 0..batch.num_rows() {
-            if !known.is_null(position) {
-                versions[row_number(batch, position)] = Some(known.value(position));
-            }
-        }
-    }
-    versions
-}
-
-/// None where all are plain.
-fn kinds(batches: &[RecordBatch], total: usize) -> Option<Vec<Kind>> {
-    let mut kinds: Option<Vec<Kind>> = None;
-    for batch in batches.iter().filter(|batch| batch.num_columns() > 2) {
-        // What removes comes last, for it counts more.
-        for (column, kind) in [(2, Kind::Correction), (3, Kind::Removal)] {
-            let flags = batch.column(column).as_boolean();
-            for position in (0..flags.len()).filter(|position| flags.is_valid(*position) && flags.value(*position)) {
-                kinds.get_or_insert_with(|| vec![Kind::Plain; total])[row_number(batch, position)] = kind;
-            }
-        }
-    }
-    kinds
+fn select_fault(table: &str) -> String {
+    format!("select:{table}")
 }
 
 fn halves(part: Vec<RecordBatch>, middle: usize) -> (Vec<RecordBatch>, Vec<RecordBatch>) {

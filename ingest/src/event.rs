@@ -5,12 +5,15 @@
 //! what came of them, so a stream that has read all that is there wakes nobody. One that missed some says so: nothing is
 //! left out silently.
 
+use std::collections::BTreeSet;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 use std::vec::IntoIter;
 
-use arrow::array::{ArrayRef, AsArray, BinaryArray, Int64Array, RecordBatch, StringArray, StructArray, UInt64Array};
+use arrow::array::{
+    ArrayRef, AsArray, BinaryArray, Int64Array, RecordBatch, StringArray, StructArray, UInt64Array, new_null_array,
+};
 use arrow::compute::take;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use async_trait::async_trait;
@@ -27,6 +30,9 @@ use parking_lot::Mutex;
 use crate::decoder::DecodedChunk;
 use crate::error::IngestError;
 
+/// The name of the table.
+pub(crate) const EVENT: &str = "event";
+
 /// The number of an event in its batch; every curated SELECT puts it out first.
 pub(crate) const ROW: &str = "_lw_row";
 
@@ -37,6 +43,8 @@ const TRANSPORT: [&str; 7] = ["source", "topic", "partition", "offset", "timesta
 #[derive(Debug)]
 pub(crate) struct EventTable {
     events: Arc<Events>,
+    /// Names of the columns that anybody reads, once that is known: what costs something to make is made for no one else.
+    read: OnceLock<BTreeSet<String>>,
 }
 
 /// The events of a run, as they come to hand.
@@ -75,7 +83,16 @@ impl EventTable {
         }
         fields.push(Field::new("payload", payload, true));
         let events = Events { schema: Arc::new(Schema::new(fields)), at_hand: Arc::default() };
-        Ok(EventTable { events: Arc::new(events) })
+        Ok(EventTable { events: Arc::new(events), read: OnceLock::new() })
+    }
+
+    /// From now on nobody reads other columns than these.
+    pub(crate) fn only_these_are_read(&self, columns: BTreeSet<String>) {
+        self.read.get_or_init(|| columns);
+    }
+
+    fn is_read(&self, column: &str) -> bool {
+        self.read.get().is_none_or(|read| read.contains(column))
     }
 
     /// Begins a run: whatever is executed from now on reads what is put from now on.
@@ -122,7 +139,11 @@ impl EventTable {
                 Some(first) => column.slice(first, chunk.rows.len()),
                 None => take(column, &indices, None)?,
             };
-            columns.push(if name == "key" { text(&column) } else { column });
+            columns.push(match name {
+                "key" if self.is_read(name) => text(&column),
+                "key" => new_null_array(&DataType::Utf8, chunk.rows.len()),
+                _ => column,
+            });
         }
         columns.push(Arc::new(chunk.payload));
         Ok(RecordBatch::try_new(Arc::clone(&self.events.schema), columns)?)

@@ -46,6 +46,8 @@ pub(crate) struct Limits {
 pub(crate) struct Intake {
     lanes: Vec<Lane>,
     by_topic: HashMap<String, usize>,
+    /// Whose index was asked for last.
+    last: usize,
     budget: Arc<Budget>,
     limits: Limits,
     buffered: usize,
@@ -65,11 +67,17 @@ pub(crate) enum Taken {
 impl Intake {
     pub(crate) fn new(lanes: Vec<Lane>, budget: Arc<Budget>, limits: Limits) -> Self {
         let by_topic = lanes.iter().enumerate().map(|(index, lane)| (lane.topic.clone(), index)).collect();
-        Intake { lanes, by_topic, budget, limits, buffered: 0 }
+        Intake { lanes, by_topic, last: 0, budget, limits, buffered: 0 }
     }
 
-    pub(crate) fn index(&self, topic: &str) -> Option<usize> {
-        self.by_topic.get(topic).copied()
+    pub(crate) fn index(&mut self, topic: &str) -> Option<usize> {
+        // Most messages are of the same topic as the one before.
+        if self.lanes.get(self.last).is_some_and(|lane| lane.topic == topic) {
+            return Some(self.last);
+        }
+        let index = self.by_topic.get(topic).copied();
+        self.last = index.unwrap_or(self.last);
+        index
     }
 
     pub(crate) fn topics(&self) -> usize {

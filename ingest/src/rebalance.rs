@@ -62,7 +62,7 @@ pub(crate) struct Session(pub(crate) Arc<Intermediary>);
 
 impl Intermediary {
     fn by_topic(&self, list: &TopicPartitionList) -> BTreeMap<usize, Vec<i32>> {
-        let intake = self.intake.lock();
+        let mut intake = self.intake.lock();
         let mut partitions: BTreeMap<usize, Vec<i32>> = BTreeMap::new();
         for element in list.elements() {
             if let Some(topic) = intake.index(element.topic()) {

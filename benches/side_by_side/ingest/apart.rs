@@ -1,21 +1,20 @@
-//! What needs a broker of its own, or changes the topic: malformed messages, the secured servers, and freshness.
+//! What needs a broker or SELECTs of its own, or changes the topic: malformed messages, SELECTs that fail, the secured servers,
+//! and freshness.
 
 use std::path::Path;
 
 use super::broker::{Broker, Kind};
+use super::run::Run;
 use super::{fail, run};
 use crate::arguments::{Arguments, Pace};
 use crate::pair::{Pair, Target};
 
-/// Of so many messages one is malformed.
-const POISON: u32 = 100;
+/// Of so many messages one is malformed, or one that a SELECT fails for.
+const BAD: u32 = 100;
 
 /// A topic with malformed messages against the one without, in turns.
 pub(super) async fn poison(arguments: &Arguments, clean: &Broker, folder: &Path) -> Vec<Pair> {
-    let what = "ingest, 1 % of the messages malformed";
-    let mut pairs =
-        [("CPU s per million messages", Target::AtMost(1.3)), ("s per million messages", Target::AtMost(1.3))]
-            .map(|(unit, target)| Pair::new(what, unit, "none malformed", target));
+    let mut pairs = per_message("ingest, 1 % of the messages malformed", "none malformed");
     if let Err(error) = poison_rounds(&mut pairs, arguments, clean, folder).await {
         fail("malformed messages", &mut pairs, &error);
     }
@@ -28,7 +27,7 @@ async fn poison_rounds(
     clean: &Broker,
     folder: &Path,
 ) -> anyhow::Result<()> {
-    let poisoned = Broker::start(&folder.join("poisoned"), arguments.megabytes(), Kind::Poisoned(POISON)).await?;
+    let poisoned = Broker::start(&folder.join("poisoned"), arguments.megabytes(), Kind::Poisoned(BAD)).await?;
     let into = folder.join("lakeward");
     for round in 0..arguments.ingest_rounds() {
         let (with, without) = if round % 2 == 0 {
@@ -39,11 +38,50 @@ async fn poison_rounds(
             (run::lakeward(&poisoned, &into).await?, without)
         };
         eprintln!("ingest: malformed    {with}\ningest: well-formed  {without}");
-        let per_million = |seconds: f64, messages: u64| seconds / messages as f64 * 1e6;
-        pairs[0].push(per_million(with.cpu_seconds, with.messages), per_million(without.cpu_seconds, without.messages));
-        pairs[1].push(per_million(with.seconds, with.messages), per_million(without.seconds, without.messages));
+        push(pairs, &with, &without);
     }
     poisoned.stop().await
+}
+
+/// A SELECT that fails for some events against the one as it is shipped, in turns.
+pub(super) async fn failing(arguments: &Arguments, broker: &Broker, folder: &Path) -> Vec<Pair> {
+    let mut pairs = per_message("ingest, a SELECT fails for 1 % of the messages", "none fails");
+    if let Err(error) = failing_rounds(&mut pairs, arguments, broker, folder).await {
+        fail("a SELECT that fails", &mut pairs, &error);
+    }
+    pairs.into()
+}
+
+async fn failing_rounds(
+    pairs: &mut [Pair; 2],
+    arguments: &Arguments,
+    broker: &Broker,
+    folder: &Path,
+) -> anyhow::Result<()> {
+    let into = folder.join("lakeward");
+    for round in 0..arguments.ingest_rounds() {
+        let (with, without) = if round % 2 == 0 {
+            let with = run::lakeward_failing(broker, &into, BAD).await?;
+            (with, run::lakeward(broker, &into).await?)
+        } else {
+            let without = run::lakeward(broker, &into).await?;
+            (run::lakeward_failing(broker, &into, BAD).await?, without)
+        };
+        eprintln!("ingest: SELECT fails {with}\ningest: none fails   {without}");
+        push(pairs, &with, &without);
+    }
+    Ok(())
+}
+
+fn per_message(what: &str, without: &'static str) -> [Pair; 2] {
+    ["CPU s per million messages", "s per million messages"]
+        .map(|unit| Pair::new(what, unit, without, Target::AtMost(1.3)))
+}
+
+fn push(pairs: &mut [Pair; 2], with: &Run, without: &Run) {
+    let per_million = |seconds: f64, run: &Run| seconds / run.messages as f64 * 1e6;
+    pairs[0].push(per_million(with.cpu_seconds, with), per_million(without.cpu_seconds, without));
+    pairs[1].push(per_million(with.seconds, with), per_million(without.seconds, without));
 }
 
 /// How old messages are when a query sees them, at half of the highest load. The topic has more messages afterwards.

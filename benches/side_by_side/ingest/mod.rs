@@ -47,16 +47,16 @@ pub(crate) async fn compare(arguments: &Arguments, folder: &Path) -> Vec<Pair> {
 /// What is measured with the broker in plain text. Freshness comes last: the topic has more messages afterwards.
 async fn plain_broker(arguments: &Arguments, folder: &Path) -> Vec<Pair> {
     let mut rounds = Rounds::new(arguments);
-    let (poison, freshness) = (arguments.wants(Part::Poison), arguments.wants(Part::Freshness));
-    if !(rounds.are_wanted() || poison || freshness) {
+    let [poison, failing, freshness] = [Part::Poison, Part::Failing, Part::Freshness].map(|part| arguments.wants(part));
+    if !(rounds.are_wanted() || poison || failing || freshness) {
         return Vec::new();
     }
     let broker = match Broker::start(&folder.join("broker"), arguments.megabytes(), Kind::Plain).await {
         Ok(broker) => broker,
         Err(error) => {
             rounds.fail(&error);
-            let others =
-                [(poison, "malformed messages"), (freshness, "freshness")].into_iter().filter(|(wanted, _)| *wanted);
+            let others = [(poison, "malformed messages"), (failing, "a SELECT that fails"), (freshness, "freshness")];
+            let others = others.into_iter().filter(|(wanted, _)| *wanted);
             return rounds
                 .into_pairs()
                 .into_iter()
@@ -72,6 +72,9 @@ async fn plain_broker(arguments: &Arguments, folder: &Path) -> Vec<Pair> {
     }
     if poison {
         pairs.extend(apart::poison(arguments, &broker, folder).await);
+    }
+    if failing {
+        pairs.extend(apart::failing(arguments, &broker, folder).await);
     }
     if freshness {
         pairs.extend(apart::freshness(arguments, &broker, folder, highest).await);

@@ -67,6 +67,14 @@ pub(super) async fn lakeward(broker: &Broker, folder: &Path) -> anyhow::Result<R
     whole(told(own("ingest-once", broker, folder)?).await.context("Lakeward's side of ingest")?, broker)
 }
 
+/// The same with a SELECT that fails for one of so many events.
+pub(super) async fn lakeward_failing(broker: &Broker, folder: &Path, of: u32) -> anyhow::Result<Run> {
+    emptied(folder)?;
+    let mut command = own("ingest-once", broker, folder)?;
+    command.arg("--failing").arg(of.to_string());
+    whole(told(command).await.context("ingest with a SELECT that fails")?, broker)
+}
+
 /// The same into the bucket beside the broker.
 pub(super) async fn lakeward_into_bucket(broker: &Broker, prefix: &str) -> anyhow::Result<Run> {
     whole(told(own("ingest-once", broker, Path::new(prefix))?).await.context("ingest into S3")?, broker)

@@ -23,6 +23,9 @@ const COMMIT_INTERVAL: Duration = Duration::from_millis(250);
 /// The default of `lakeward serve`.
 pub(super) const MEMORY_BUDGET: usize = 512 << 20;
 
+/// A topic is never read in more.
+const BATCHES: u64 = 100;
+
 /// How long nothing may happen.
 pub(super) const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -43,6 +46,10 @@ impl House {
             bail!("no contract for {}", task.topic)
         };
         lakehouse.topics.retain(|name, _| *name == task.topic);
+        if let Some(of) = task.failing {
+            let observations = lakehouse.curated.get_mut("observations").context("no table of observations")?;
+            observations.from.iter_mut().try_for_each(|source| fail_for_one_of(of, &mut source.sql))?;
+        }
         let lakehouse = Arc::new(lakehouse);
         let lake = Lake::open(&storage(task)?, Arc::clone(&lakehouse)).await?;
         lake.create_all().await?;
@@ -112,11 +119,12 @@ impl House {
     async fn told(&self, task: &Reading, spent: clock::Spent, peak_memory_bytes: u64) -> anyhow::Result<Run> {
         let observations = Self::observations()?;
         let dead_letters = self.lake.row_count(&self.contract.dead_letter).await?;
+        // Each batch may have one less that a SELECT fails for.
+        let broken = task.poisoned + task.failing.map_or(0, |of| (task.messages / of).saturating_sub(BATCHES));
         ensure!(
-            (task.poisoned..=task.poisoned + task.messages / 100).contains(&dead_letters),
-            "{dead_letters} of {} events are dead letters, {} cannot be read",
-            task.messages,
-            task.poisoned
+            (broken..=broken + task.messages / 100).contains(&dead_letters),
+            "{dead_letters} of {} events are dead letters, and {broken} cannot be read",
+            task.messages
         );
         Ok(Run {
             messages: task.messages,
@@ -131,6 +139,17 @@ impl House {
             first_time: None,
         })
     }
+}
+
+/// Makes a SELECT of Observations fail for one of so many events of a batch: what is no number is to become one.
+fn fail_for_one_of(of: u64, sql: &mut String) -> anyhow::Result<()> {
+    const STATUS: &str = "payload['status'] AS status";
+    ensure!(sql.contains(STATUS), "the SELECT has no {STATUS}");
+    let fails = format!("_lw_row % {of} = {}", of / 2);
+    let number = "CAST(CAST(payload['status'] AS BIGINT) AS VARCHAR)";
+    let status = format!("CASE WHEN {fails} THEN {number} ELSE payload['status'] END AS status");
+    *sql = sql.replace(STATUS, &status);
+    Ok(())
 }
 
 /// Reads the topic to its end and prints what that took.

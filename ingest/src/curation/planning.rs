@@ -1,16 +1,18 @@
 //! The plans of a curated table: its rows in the declared types, what must hold of them, and what is asked of events.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field};
 use datafusion::common::Column;
+use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, cast};
 use datafusion::prelude::{SQLOptions, SessionContext};
 use lakeward_tables::{Expression, Problem, reading_type};
 
 use super::{Plan, Query, Selection};
-use crate::error::{misfit, planned};
-use crate::event::ROW;
+use crate::error::{IngestError, misfit, planned};
+use crate::event::{EVENT, ROW};
 use crate::nested;
 
 pub(super) async fn plan(context: &SessionContext, selection: &Selection) -> Result<Plan, Vec<Problem>> {
@@ -76,6 +78,27 @@ async fn about_event(
     let frame = context.sql_with_options(&sql, only_select).await.map_err(|error| in_contract(0, error))?;
     let (state, plan) = frame.into_parts();
     Ok(Some(Query::new(state.optimize(&plan).map_err(|error| in_contract(0, error))?)))
+}
+
+/// Names of the columns of `event` that the plans read.
+///
+/// # Errors
+///
+/// A plan that cannot be looked through.
+pub(super) fn columns_read(plans: &[Plan]) -> Result<BTreeSet<String>, IngestError> {
+    let mut read = BTreeSet::new();
+    for query in plans.iter().flat_map(|plan| [Some(&plan.select), plan.version.as_ref()]).flatten() {
+        let looked = query.logical.apply_with_subqueries(|node| {
+            if let LogicalPlan::TableScan(scan) = node
+                && scan.table_name.table() == EVENT
+            {
+                read.extend(scan.projected_schema.fields().iter().map(|field| field.name().clone()));
+            }
+            Ok(TreeNodeRecursion::Continue)
+        });
+        looked.map_err(|error| IngestError::plan(EVENT, error))?;
+    }
+    Ok(read)
 }
 
 fn line(expression: &Option<Expression>) -> usize {

@@ -3,6 +3,8 @@ use std::path::Path;
 use arrow::array::{
     ArrayRef, BinaryArray, Int32Array, Int64Array, StringArray, TimestampMicrosecondArray, new_null_array,
 };
+use arrow::compute::cast;
+use arrow::datatypes::Int64Type;
 use arrow::util::pretty::pretty_format_batches;
 use proptest::prelude::*;
 use tokio::runtime::{Builder, Runtime};
@@ -50,6 +52,16 @@ SELECT _lw_row, payload['id'] AS result_id, unnest(payload['parts']) AS number F
 /// Cannot go on: it knows what it gives only at the end.
 const GROUPED: &str = "
 SELECT _lw_row, max(payload['id']) AS result_id, CAST(max(payload['text']) AS BIGINT) AS number FROM event GROUP BY _lw_row";
+
+/// Fails for texts that are no number, but one that it does not come to; and for version 0, where there is a row.
+const GUARDED: &str = "
+SELECT _lw_row, payload['id'] AS result_id,
+  CAST(payload['text'] AS BIGINT) + CASE WHEN payload['version'] IS NULL THEN 0 ELSE 12 / payload['version'] END AS number
+FROM event
+WHERE payload['text'] <> 'skip' AND CAST(payload['text'] AS BIGINT) < 1000";
+
+/// Goes on, and fails for the event of a number in a way that a plan does not spare the others: it must not be NULL.
+const NOT_SPARED: &str = "SELECT _lw_row, payload['id'] AS result_id, 10 / (_lw_row - 2053) AS number FROM event";
 
 fn runtime() -> Runtime {
     Builder::new_current_thread().enable_all().build().unwrap()
@@ -144,8 +156,41 @@ proptest! {
             let stopped = std::mem::replace(&mut engine.part_by_part, 1) > 0;
             (gone_on, stopped, engine.process(&raw).await.unwrap())
         });
-        prop_assert_eq!(stopped, apart.faults.values().any(|reason| reason.starts_with("select:")));
+        prop_assert!(!stopped);
         prop_assert_eq!(told(&gone_on), told(&apart));
+    }
+
+    #[test]
+    fn a_select_fails_for_those_events_alone_for_which_it_fails_by_themselves(
+        events in prop::collection::vec((prop::sample::select(vec!["7", "8", "skip", "none"]), 0..3_i64), 0..600)
+    ) {
+        let payload = |(text, version): &(&str, i64)| {
+            let version = if *version == 2 { "null".to_owned() } else { version.to_string() };
+            Some(format!(r#"{{"id":"a","text":"{text}","version":{version}}}"#))
+        };
+        // What is said of an event here is written out once more, in Rust.
+        let (mut rows, mut faults) = (Vec::new(), Vec::new());
+        for (row, (text, version)) in events.iter().enumerate() {
+            match (*text, *version) {
+                ("skip", _) => {}
+                ("none", _) | (_, 0) => faults.push(row),
+                (text, version) => rows.push((row as i64, text.parse::<i64>().unwrap() + if version == 1 { 12 } else { 0 })),
+            }
+        }
+        let raw = raw(&events.iter().map(payload).collect::<Vec<_>>());
+        for apart in [0, 1] {
+            let mut engine = engine(&[("results", GUARDED)]);
+            engine.part_by_part = apart;
+            let outcome = runtime().block_on(engine.process(&raw)).unwrap();
+            let column = |at: usize| {
+                let columns = outcome.tables[0].batches.iter().map(move |batch| batch.column(at).as_primitive::<Int64Type>());
+                columns.flat_map(|column| column.values().to_vec())
+            };
+            prop_assert_eq!(column(0).zip(column(2)).collect::<Vec<_>>(), rows.clone());
+            prop_assert_eq!(outcome.faults.keys().copied().collect::<Vec<_>>(), faults.clone());
+            prop_assert!(outcome.faults.values().all(|reason| reason == "select:curated.results"));
+            prop_assert_eq!(engine.part_by_part, 0);
+        }
     }
 }
 
@@ -194,16 +239,44 @@ fn every_shipped_topic_of_json_has_the_quick_way() {
 }
 
 #[test]
+fn and_and_or_say_of_each_event_what_sql_says() {
+    let select = "
+SELECT _lw_row, result_id, CASE (number > 1 OR text IS NOT NULL) WHEN TRUE THEN 1 WHEN FALSE THEN 2 ELSE 3 END
+  + 10 * CASE (number > 1 AND text IS NOT NULL) WHEN TRUE THEN 1 WHEN FALSE THEN 2 ELSE 3 END AS number
+FROM (SELECT _lw_row, payload['id'] AS result_id, payload['version'] AS number, payload['text'] AS text FROM event)";
+    let cases = [("2", "\"x\"", 11), ("2", "null", 21), ("1", "\"x\"", 21), ("1", "null", 22), ("null", "\"x\"", 31)];
+    let cases = [cases.as_slice(), &[("null", "null", 23)]].concat();
+    let payload =
+        |(version, text, _): &(&str, &str, i64)| Some(format!(r#"{{"id":"a","version":{version},"text":{text}}}"#));
+    let mut engine = engine(&[("results", select)]);
+    let outcome = runtime().block_on(engine.process(&raw(&cases.iter().map(payload).collect::<Vec<_>>()))).unwrap();
+    let numbers = outcome.tables[0].batches[0].column(2).as_primitive::<Int64Type>().values();
+    assert_eq!(numbers.to_vec(), cases.iter().map(|(.., number)| *number).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_select_may_read_the_key() {
+    let select = "SELECT _lw_row, key AS result_id, payload['version'] AS number FROM event";
+    let mut engine = engine(&[("results", select), ("streamed", STREAMED)]);
+    let outcome = runtime().block_on(engine.process(&raw(&[Some(good(1)), Some(good(2))]))).unwrap();
+    assert_eq!(outcome.faults, BTreeMap::new());
+    let keys = cast(outcome.tables[0].batches[0].column(1), &DataType::Utf8).unwrap();
+    assert_eq!(keys.as_string::<i32>(), &StringArray::from(vec!["k", "k"]));
+}
+
+#[test]
 fn one_event_that_a_select_fails_for_is_a_dead_letter_and_all_others_have_their_rows() {
     let mut payloads: Vec<_> = (0..3 * CHUNK_ROWS).map(|row| Some(good(row))).collect();
     let bad = 2 * CHUNK_ROWS + 5;
     payloads[bad] = Some(r#"{"id":"a","text":"no number","parts":[1]}"#.to_owned());
-    let mut engine = engine(&[("results", STREAMED)]);
-    let outcome = runtime().block_on(engine.process(&raw(&payloads))).unwrap();
-    assert_eq!(outcome.faults, BTreeMap::from([(bad, "select:curated.results".to_owned())]));
-    let rows: usize = outcome.tables[0].batches.iter().map(RecordBatch::num_rows).sum();
-    assert_eq!(rows, 3 * (payloads.len() - 1));
-    assert_eq!(engine.part_by_part, PART_BY_PART);
+    for (select, of_event, part_by_part) in [(STREAMED, 3, 0), (NOT_SPARED, 1, PART_BY_PART)] {
+        let mut engine = engine(&[("results", select)]);
+        let outcome = runtime().block_on(engine.process(&raw(&payloads))).unwrap();
+        assert_eq!(outcome.faults, BTreeMap::from([(bad, "select:curated.results".to_owned())]));
+        let rows: usize = outcome.tables[0].batches.iter().map(RecordBatch::num_rows).sum();
+        assert_eq!(rows, of_event * (payloads.len() - 1));
+        assert_eq!(engine.part_by_part, part_by_part);
+    }
 }
 
 fn shipped() -> std::path::PathBuf {

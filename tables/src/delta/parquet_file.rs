@@ -28,8 +28,8 @@ const ROWS_IN_GROUP: usize = 256 * 1024;
 /// the time of ingest. Half of it again makes files 6 % larger and nothing faster.
 const BYTES_IN_PAGE: usize = 512 << 10;
 
-/// About as many bytes a row of events takes in a file.
-const ROW_IN_FILE: usize = 64;
+/// A row of events seldom takes more bytes in a file.
+const ROW_IN_FILE: usize = 128;
 
 /// What is written piece by piece holds no more than this of a row group.
 const BYTES_IN_GROUP: usize = 16 << 20;
