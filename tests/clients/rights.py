@@ -80,13 +80,26 @@ def check_visible(
             check.alike(f"{where}.{column} over {type(door).__name__}", (column, hidden), (absent, other))
 
 
-def check_invisible(check: Check, person: Person, name: str, http: Http, adbc: Adbc) -> None:
+class Absent:
+    """How one person is refused a name that does not exist, asked once for each door and schema."""
+
+    def __init__(self) -> None:
+        self.known: dict[tuple[str, str], tuple[str, object]] = {}
+
+    def of(self, door: Http | Adbc, name: str) -> tuple[str, object]:
+        place = (type(door).__name__, name.split(".")[0])
+        if place not in self.known:
+            unknown = absent_name(name)
+            self.known[place] = (unknown, door.sql(f"SELECT * FROM {unknown}"))
+        return self.known[place]
+
+
+def check_invisible(check: Check, person: Person, name: str, http: Http, adbc: Adbc, absent: Absent) -> None:
     """The same error as for a name that does not exist, to the letter."""
-    unknown = absent_name(name)
     for door in (http, adbc):
         where = f"{person.name} ({person.purpose}): {name} over {type(door).__name__}"
-        hidden, absent = door.sql(f"SELECT * FROM {name}"), door.sql(f"SELECT * FROM {unknown}")
-        if check.alike(where, (name, hidden), (unknown, absent)):
+        hidden = door.sql(f"SELECT * FROM {name}")
+        if check.alike(where, (name, hidden), absent.of(door, name)):
             check.that(hidden.status in (404, "NOT_FOUND"), f"{where}: refused as {hidden.status}")
 
 
@@ -96,6 +109,7 @@ def check_person(check: Check, person: Person, tables: dict[str, list[dict]], ju
     for address, shown in told.items():
         if not check.that(isinstance(shown, dict), f"{person.name}: {address} is refused: {shown if isinstance(shown, Refusal) else ''}"):
             return
+    absent = Absent()
     with Adbc(run["flight"], token, person.purpose) as adbc:
         listed = adbc.tables()
         may_see = {name for name in tables if judge.visible(person, name)}
@@ -109,8 +123,8 @@ def check_person(check: Check, person: Person, tables: dict[str, list[dict]], ju
                 check_visible(check, person, name, rows, judge, http, adbc, told, tally.cells[role])
             else:
                 tally.refused[role].add(name)
-                check_invisible(check, person, name, http, adbc)
-        check_invisible(check, person, "curated.special_encounters", http, adbc)
+                check_invisible(check, person, name, http, adbc, absent)
+        check_invisible(check, person, "curated.special_encounters", http, adbc, absent)
 
 
 def check_purposes(check: Check, judge: oracle.Oracle, curated: dict[str, list[dict]]) -> None:
