@@ -100,7 +100,7 @@ impl AlertRules {
             match asked(&state, &rule.sql).await {
                 Ok(batches) => {
                     for batch in batches {
-                        let new = rule.new(&batch, &mut known, now).map_err(stored::failed)?;
+                        let new = rule.unraised(&batch, &mut known, now).map_err(stored::failed)?;
                         raised.extend(rule.alerts(&new));
                         rows.push(new);
                     }
@@ -130,7 +130,7 @@ const TOPIC: &str = "rounds";
 
 impl Rule {
     /// The rows of an answer that were not raised before, as the table has them.
-    fn new(
+    fn unraised(
         &self,
         batch: &RecordBatch,
         known: &mut HashSet<(String, String)>,
