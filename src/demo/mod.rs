@@ -194,12 +194,15 @@ impl Demo {
 
     /// Lets running requests end while what was read is committed. The broker goes last: it must outlive its consumer.
     async fn end(self) -> anyhow::Result<()> {
-        let ends = (self.servers.stop(), self.ingest.shutdown(), self.maintained.stop());
-        let (served, ingested, ()) = tokio::join!(ends.0, ends.1, ends.2);
+        let served = async {
+            let served = self.servers.stop().await;
+            // Nobody reads the demo's audit for what it lacks: an end without its last record is one of a process that was killed.
+            let _ = self.audit.close().await;
+            self.folded.stop().await;
+            served
+        };
+        let (served, ingested, ()) = tokio::join!(served, self.ingest.shutdown(), self.maintained.stop());
         served?;
-        // Nobody reads the demo's audit for what it lacks: an end without its last record is one of a process that was killed.
-        let _ = self.audit.close().await;
-        self.folded.stop().await;
         Ok(ingested?)
     }
 }

@@ -4,9 +4,11 @@ use std::collections::HashSet;
 use std::io::Write;
 use std::process::Output;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use crate::serve::{Endpoint, lakeward};
 use crate::stand_in::{Request, respond, serve};
+use crate::until;
 
 fn out(output: &Output) -> String {
     let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
@@ -78,8 +80,8 @@ fn request(url: &str, path: &str) -> (u16, serde_json::Value) {
     })
 }
 
-#[test]
-fn what_was_asked_is_read_by_the_auditor_and_verified_and_a_hand_in_it_shows() {
+#[tokio::test]
+async fn what_was_asked_is_read_by_the_auditor_and_verified_and_a_hand_in_it_shows() {
     let endpoint = Endpoint::start();
     let nobody = token(&endpoint, "nik", &[]);
     out(&ask(&endpoint, &nobody, "SELECT 'Ivanova' AS x"));
@@ -87,16 +89,11 @@ fn what_was_asked_is_read_by_the_auditor_and_verified_and_a_hand_in_it_shows() {
     let auditor = token(&endpoint, "aud", &["--roles", "auditor"]);
     let sql = "SELECT kind, statement, outcome, protocol, peer IS NOT NULL AS at FROM audit.events \
                WHERE principal = 'nik' ORDER BY sequence";
-    let seen = (0..200)
-        .find_map(|_| {
-            let answer = out(&ask(&endpoint, &auditor, sql));
-            if answer.lines().count() >= 4 {
-                return Some(answer);
-            }
-            wait();
-            None
-        })
-        .expect("what was asked comes into the table");
+    let seen = until("what was asked is in the table", Duration::from_secs(60), || {
+        let answer = out(&ask(&endpoint, &auditor, sql));
+        async { if answer.lines().count() >= 4 { Ok(answer) } else { Err(answer) } }
+    })
+    .await;
     let expected = "kind,statement,outcome,protocol,at\nstarted,SELECT ? AS x,,http,true\n\
                     finished,SELECT ? AS x,complete,http,true\n\
                     finished,SELECT kind FROM audit.events,not_found,http,true\n";
@@ -120,11 +117,6 @@ fn what_was_asked_is_read_by_the_auditor_and_verified_and_a_hand_in_it_shows() {
         !found.status.success() && told.contains("20260101t000000-forged: record 0 is not what was written"),
         "{told}"
     );
-}
-
-/// The table is filled every few seconds, and nothing tells when.
-fn wait() {
-    std::thread::sleep(std::time::Duration::from_millis(100));
 }
 
 #[test]

@@ -9,7 +9,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 /// How long the last fold may take.
-const LAST: Duration = Duration::from_secs(5);
+const LAST: Duration = Duration::from_secs(2);
 
 /// A running fold.
 pub(crate) struct Running {
@@ -25,13 +25,19 @@ pub(crate) fn start(journal: Journal, interval: Duration) -> Running {
         loop {
             tokio::select! {
                 () = ended.cancelled() => break,
-                () = tokio::time::sleep(interval) => fold(&journal).await,
+                // One that is cut off has committed or it has not: what it leaves behind the next one finds.
+                () = after(interval, &journal) => {}
             }
         }
         // What is left stands in segments and is folded by the next process.
         let _ = tokio::time::timeout(LAST, fold(&journal)).await;
     });
     Running { stop, task }
+}
+
+async fn after(interval: Duration, journal: &Journal) {
+    tokio::time::sleep(interval).await;
+    fold(journal).await;
 }
 
 async fn fold(journal: &Journal) {
