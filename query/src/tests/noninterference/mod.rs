@@ -39,6 +39,8 @@ use self::tree::{Kind, Node};
 use self::world::World;
 use crate::PseudonymKeys;
 
+/// Statements of a run that is not told how many.
+const MANY: usize = 2_000;
 /// Statements for one pair of lakes.
 const OF_A_PAIR: usize = 250;
 /// Steps in which a statement is made smaller.
@@ -381,7 +383,7 @@ fn from_environment(name: &str) -> Option<u64> {
 fn no_statement_tells_two_lakes_apart() {
     let of = Run {
         seed: from_environment("SEED").unwrap_or(1),
-        statements: from_environment("STATEMENTS").map_or(2_000, |statements| statements as usize),
+        statements: from_environment("STATEMENTS").map_or(MANY, |statements| statements as usize),
         all_protocols: from_environment("STATEMENTS").is_some(),
         first: false,
         of_a_pair: OF_A_PAIR,
