@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use datafusion::arrow::array::{Array, RecordBatch};
+use datafusion::arrow::array::{Array, AsArray, RecordBatch};
+use datafusion::arrow::datatypes::DataType;
 
 use crate::audit::{Audit, Kind, Outcome, Record, without_literals};
 use crate::witness::Reads;
@@ -80,8 +81,7 @@ impl Ledger {
     pub(crate) fn add(&mut self, batch: &RecordBatch) {
         self.rows += batch.num_rows() as u64;
         self.metrics.rows.inc_by(batch.num_rows() as u64);
-        let bytes = |column: &dyn Array| column.to_data().get_slice_memory_size().unwrap_or(0) as u64;
-        self.bytes += batch.columns().iter().map(|column| bytes(column.as_ref())).sum::<u64>();
+        self.bytes += batch.columns().iter().map(|column| size_of(column.as_ref())).sum::<u64>();
     }
 
     /// Keeps the record of the end; until then the end must not be told.
@@ -122,5 +122,20 @@ impl Drop for Ledger {
         if let Some(record) = self.closed(Outcome::Cancelled) {
             self.audit.keep_later(record);
         }
+    }
+}
+
+/// Bytes of the values. How rows are divided into batches, which depends on rows that nobody sees, makes no difference.
+fn size_of(column: &dyn Array) -> u64 {
+    let rows = column.len() as u64;
+    let texts = |lengths: &mut dyn Iterator<Item = Option<usize>>| lengths.flatten().sum::<usize>() as u64;
+    match column.data_type() {
+        DataType::Utf8 => texts(&mut column.as_string::<i32>().iter().map(|text| text.map(str::len))),
+        DataType::Utf8View => texts(&mut column.as_string_view().iter().map(|text| text.map(str::len))),
+        DataType::Binary => texts(&mut column.as_binary::<i32>().iter().map(|bytes| bytes.map(<[u8]>::len))),
+        DataType::BinaryView => texts(&mut column.as_binary_view().iter().map(|bytes| bytes.map(<[u8]>::len))),
+        DataType::List(_) => column.as_list::<i32>().iter().flatten().map(|items| size_of(items.as_ref())).sum(),
+        DataType::Struct(_) => column.as_struct().columns().iter().map(|column| size_of(column.as_ref())).sum(),
+        fixed => rows * fixed.primitive_width().unwrap_or(1) as u64,
     }
 }
