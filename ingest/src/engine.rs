@@ -17,6 +17,10 @@ use crate::key;
 use crate::registry::Schemas;
 use crate::texts::Texts;
 
+/// A larger payload stays in raw and becomes no row: one of them would take the memory of thousands, decoded several times over.
+/// What is large belongs beside the message, and its address into it.
+const MOST_BYTES: usize = 8 << 20;
+
 /// After a batch that stopped a SELECT, so many are taken part by part: they are likely to have such events too.
 const PART_BY_PART: u32 = 16;
 
@@ -171,6 +175,9 @@ impl Engine {
         for row in 0..raw.num_rows() {
             if self.key_required && keys.is_null(row) {
                 faults.insert(row, "key.missing".to_owned());
+            } else if payloads.is_valid(row) && payloads.value_length(row) as usize > MOST_BYTES {
+                let bytes = payloads.value_length(row);
+                faults.insert(row, format!("payload.size: {bytes} bytes, expected at most {MOST_BYTES}"));
             } else if payloads.is_valid(row) {
                 rows.push(row);
             } else if self.tombstones_are_dead {

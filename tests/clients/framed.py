@@ -34,6 +34,7 @@ PARTITION = 0
 PATIENCE = 90.0
 UNKNOWN_ID = 2_000_000_000
 LARGE = 10_000_000
+LONG = LARGE // 2
 DEPTH = 10_000
 MOMENT = datetime.datetime(2024, 5, 6, 7, 8, 9, tzinfo=datetime.UTC)
 YEAR_30000 = 884_541_340_800
@@ -140,7 +141,8 @@ def records(run: dict, ids: dict[str, int]) -> list[Sent]:
         lambda: payment("infinite", "value.not_finite: $.weight", whole("infinite", weight=float("-inf"))),
         lambda: payment("another", "key.contradicts: $.payment_id", whole("contradicted")),
         lambda: payment("utf8", "avro.malformed", whole("utf8").replace(b"utf8", b"\xff\xfe\xfd\xfc")),
-        lambda: payment("large", None, whole("large", services=[{"code": "x" * LARGE}]), row={"payment_id": "large", "amount": None, "visits": None, "paid_at": None, "service": "x" * LARGE}),
+        lambda: payment("large", "payload.size", whole("large", services=[{"code": "x" * LARGE}])),
+        lambda: payment("long", None, whole("long", services=[{"code": "x" * LONG}]), row={"payment_id": "long", "amount": None, "visits": None, "paid_at": None, "service": "x" * LONG}),
     ]  # fmt: skip
     deep = b""
     for _ in range(DEPTH):

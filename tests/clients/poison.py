@@ -31,7 +31,8 @@ def practitioner(identity: str, **more: object) -> bytes:
 RECORDS: list[tuple[str, bytes | None, str | None]] = [
     ("poison-before", practitioner("poison-before"), None),
     ("poison-gone", practitioner("poison-gone"), None),
-    ("poison-large", practitioner("poison-large", text={"div": "x" * LARGE}), None),
+    ("poison-long", practitioner("poison-long", text={"div": "x" * (LARGE // 2)}), None),
+    ("poison-large", practitioner("poison-large", text={"div": "x" * LARGE}), "payload.size"),
     ("poison-deep", b'{"id": "poison-deep", "a": ' + b"[" * DEPTH + b"]" * DEPTH + b"}", "json.depth"),
     ("poison-deep-open", b'{"a":' * DEPTH, "json.depth"),
     ("poison-utf8", b'{"id": "poison-\xff\xfe"}', "json.utf8"),
@@ -54,7 +55,7 @@ OTHER = ("poison-other", b"this is no JSON either", "json.syntax")
 FRAMED = {"erp.payment", "erp.stock_movement"}
 HEADERS = [("origin", b"poison")]
 # In the curated table at the end. Of a key that stands twice the last one counts, as in most readers of JSON.
-STAND = {"poison-before", "poison-large", "poison-twice", "poison-framed", "poison-after"}
+STAND = {"poison-before", "poison-long", "poison-twice", "poison-framed", "poison-after"}
 
 
 def reason_of(topic: str) -> str:

@@ -364,3 +364,21 @@ fn whatever_the_shipped_selects_read_as_a_time_has_its_format_in_the_contract() 
     }
     assert!(looked_at > 20, "the SELECTs were not read");
 }
+
+#[test]
+fn a_payload_of_ten_megabytes_is_a_dead_letter_and_its_neighbours_have_their_rows() {
+    let of_size = |bytes: usize| {
+        let frame = r#"{"id":"large","text":"7","more":""}"#;
+        Some(format!(r#"{{"id":"large","text":"7","more":"{}"}}"#, "x".repeat(bytes - frame.len())))
+    };
+    let batch = raw(&[Some(good(0)), of_size(10 << 20), of_size(MOST_BYTES + 1), of_size(MOST_BYTES), Some(good(4))]);
+    let outcome = runtime().block_on(engine(&[("results", STREAMED)]).process(&batch)).unwrap();
+    let reasons: Vec<(usize, &str)> = outcome.faults.iter().map(|(row, reason)| (*row, reason.as_str())).collect();
+    assert_eq!(
+        reasons,
+        [
+            (1, "payload.size: 10485760 bytes, expected at most 8388608"),
+            (2, "payload.size: 8388609 bytes, expected at most 8388608")
+        ]
+    );
+}
