@@ -1,16 +1,15 @@
 //! `GET /v1/access`.
 
-use axum::Json;
 use axum::extract::rejection::QueryRejection;
-use axum::extract::{Query, State};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
-use axum::response::{IntoResponse, Response};
+use axum::extract::{Query, Request, State};
+use axum::http::HeaderMap;
+use axum::response::Response;
 use serde::Deserialize;
 use utoipa::IntoParams;
 
 use super::HttpState;
-use super::problem::{Problem, REQUEST_ID};
-use super::statement::{bearer, respond};
+use super::problem::Problem;
+use super::statement::{bearer, peer, respond, told};
 use crate::gateway::{Arrival, Protocol};
 use crate::{Access, ErrorCode, QueryError};
 
@@ -47,11 +46,11 @@ pub(super) struct Asked {
 )]
 pub(super) async fn access(
     State(state): State<HttpState>,
-    headers: HeaderMap,
     asked: Result<Query<Asked>, QueryRejection>,
+    request: Request,
 ) -> Response {
-    let arrival = state.gateway.arrive(Protocol::Http, "/v1/access");
-    let outcome = tell(&state, &arrival, &headers, asked).await;
+    let arrival = state.gateway.arrive(Protocol::Http, "/v1/access").from(peer(request.extensions()));
+    let outcome = tell(&state, &arrival, request.headers(), asked).await;
     respond(arrival, outcome)
 }
 
@@ -70,12 +69,6 @@ async fn tell(
         return Err(invalid("a `column` is one of a `table`: name both").into());
     }
     let context = state.gateway.context(arrival, &claims, purpose.as_deref())?;
-    let access = state.gateway.service().access(&context, &claims, table.as_deref(), column.as_deref())?;
-    let mut response = Json(access).into_response();
-    let headers = response.headers_mut();
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    if let Ok(id) = HeaderValue::from_str(&context.request_id) {
-        headers.insert(HeaderName::from_static(REQUEST_ID), id);
-    }
-    Ok(response)
+    let access = state.gateway.service().access(&context, &claims, table.as_deref(), column.as_deref()).await?;
+    Ok(told(&context.request_id, access))
 }

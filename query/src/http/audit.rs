@@ -1,17 +1,16 @@
 //! `GET /v1/me/accesses` and `POST /v1/audit/subject`: who saw the rows of one person.
 
-use axum::Json;
 use axum::body::to_bytes;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, Request, State};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
-use axum::response::{IntoResponse, Response};
+use axum::http::HeaderMap;
+use axum::response::Response;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::HttpState;
-use super::problem::{Problem, REQUEST_ID};
-use super::statement::{bearer, peer, respond};
+use super::problem::Problem;
+use super::statement::{bearer, peer, respond, told};
 use super::tables::Asked;
 use crate::gateway::{Arrival, Protocol};
 use crate::witness::MOST;
@@ -157,11 +156,5 @@ async fn list_of(state: &HttpState, arrival: &Arrival, request: Request) -> Resu
 
 fn shown(context: &RequestContext, accesses: Vec<AuditedAccess>) -> Response {
     let accesses = accesses.into_iter().map(AccessShown::from).collect();
-    let mut response = Json(Accesses { exact_up_to: MOST, accesses }).into_response();
-    let headers = response.headers_mut();
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    if let Ok(id) = HeaderValue::from_str(&context.request_id) {
-        headers.insert(HeaderName::from_static(REQUEST_ID), id);
-    }
-    response
+    told(&context.request_id, Accesses { exact_up_to: MOST, accesses })
 }

@@ -2,16 +2,17 @@
 
 use std::net::SocketAddr;
 
+use axum::Json;
 use axum::body::to_bytes;
 use axum::extract::{ConnectInfo, Request, State};
-use axum::http::{Extensions, HeaderMap, StatusCode, header};
+use axum::http::{Extensions, HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::accept::Format;
 use super::answer::{Asked, send};
-use super::problem::Problem;
+use super::problem::{Problem, REQUEST_ID};
 use super::{HttpState, answer};
 use crate::gateway::{Arrival, Protocol};
 use crate::{ErrorCode, QueryError};
@@ -100,6 +101,17 @@ pub(super) fn respond(arrival: Arrival, outcome: Result<Response, Problem>) -> R
             response
         }
     }
+}
+
+/// A body that is no answer of a statement: for nobody's cache, with the number of its request.
+pub(super) fn told(request_id: &str, body: impl Serialize) -> Response {
+    let mut response = Json(body).into_response();
+    let headers = response.headers_mut();
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    if let Ok(id) = HeaderValue::from_str(request_id) {
+        headers.insert(HeaderName::from_static(REQUEST_ID), id);
+    }
+    response
 }
 
 async fn run(state: &HttpState, arrival: &Arrival, request: Request) -> Result<Response, Problem> {

@@ -1,16 +1,15 @@
 //! `GET /v1/tables`.
 
-use axum::Json;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, Request, State};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
-use axum::response::{IntoResponse, Response};
+use axum::http::HeaderMap;
+use axum::response::Response;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::HttpState;
-use super::problem::{Problem, REQUEST_ID};
-use super::statement::{bearer, peer, respond};
+use super::problem::Problem;
+use super::statement::{bearer, peer, respond, told};
 use crate::gateway::{Arrival, Protocol, sql_type};
 use crate::{ErrorCode, QueryError, VisibleColumn, VisibleTable};
 
@@ -121,11 +120,5 @@ async fn list(
     let claims = state.gateway.claims(bearer(headers)?).await?;
     let context = state.gateway.context(arrival, &claims, Asked::purpose(asked)?.as_deref())?;
     let tables = state.gateway.service().tables(&context).await?.into_iter().map(Table::from).collect();
-    let mut response = Json(Tables { purpose: context.principal.purpose, tables }).into_response();
-    let headers = response.headers_mut();
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    if let Ok(id) = HeaderValue::from_str(&context.request_id) {
-        headers.insert(HeaderName::from_static(REQUEST_ID), id);
-    }
-    Ok(response)
+    Ok(told(&context.request_id, Tables { purpose: context.principal.purpose, tables }))
 }
